@@ -1,0 +1,47 @@
+# A fresh machine needs Python 3.11 or newer, git and make, and nothing else: each target sets up what it needs.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PY := .venv/bin/python
+STAMP := .venv/.ready
+JOBS ?= auto
+
+.PHONY: help setup tour test lint golden measure worlds crash clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with the tools (done once, and again when pyproject.toml changes)
+	@echo "setup: .venv is ready"
+
+$(STAMP): pyproject.toml tests/find_python.sh
+	@python=$$(sh tests/find_python.sh $(PYTHON)) || exit 1; \
+	echo "setup: .venv with $$("$$python" --version)"; \
+	$(PY) -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear .venv || exit 1; \
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' && touch $@
+
+tour: $(STAMP) ## January 2013 through the whole broker, in one terminal page
+	@$(PY) -m chapters.tour
+
+test: $(STAMP) ## every test of the suite, on all cores (JOBS=2 for two)
+	@$(PY) -m pytest -q -n $(JOBS)
+
+lint: $(STAMP) ## ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+golden: $(STAMP) ## remake every deterministic output that the book shows
+	@$(PY) -m tests.golden
+
+measure: $(STAMP) ## remake docs/measured.toml: every figure that was measured
+	@$(PY) -m tests.measure
+
+worlds: $(STAMP) ## one seed, one journal: every Python here, three hash seeds, Pyodide in Node
+	@$(PY) -m tests.worlds
+
+crash: $(STAMP) ## a crash at every disk call of every scenario
+	@$(PY) -m tests.crash
+
+clean: ## remove what can be made again (.venv, build); work/ is yours and stays
+	@rm -rf .venv build dist site .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
