@@ -1,0 +1,42 @@
+"""What chapter 2 plugs into the broker: the store, and sending to it · depth
+
+What always holds: all sends of one network read share one write, made before their answers leave. Under
+SYNC_FLUSH a message of a topic that was made just now is acknowledged only when the topic, too, is on disk.
+"""
+
+import asyncio
+
+from mq.commitlog.config import MessageStoreConfig
+from mq.commitlog.flush import FlushDiskType
+from mq.commitlog.put import AppendResult, PutStatus
+from mq.commitlog.send import SendMessageProcessor, ViewMessageProcessor
+from mq.commitlog.store import MessageStore
+from mq.routing.broker import Broker
+from mq.wire.codes import RequestCode
+
+SETTINGS: tuple[type, ...] = (MessageStoreConfig,)
+
+
+def plug(broker: Broker) -> None:
+    """Chapter 2: messages are stored (10, 310, 320) and shown by their offset (33)."""
+    store = MessageStore(broker.node, broker.settings(MessageStoreConfig))
+    send = SendMessageProcessor(broker, store)
+    view = ViewMessageProcessor(store)
+    broker.add(store)
+    broker.add(send)
+    broker.services.append(store)
+    for code in (RequestCode.SEND_MESSAGE, RequestCode.SEND_MESSAGE_V2, RequestCode.SEND_BATCH_MESSAGE):
+        broker.server.processors[code] = send.process
+    broker.server.processors[RequestCode.VIEW_MESSAGE_BY_ID] = view.process
+    broker.server.registry.after_read.append(store.write_out)
+    if store.config.flush_disk_type is FlushDiskType.SYNC_FLUSH:
+        store.acknowledgers.append(lambda result: _topics_are_safe(broker, result))
+
+
+def _topics_are_safe(broker: Broker, result: AppendResult) -> "asyncio.Future[PutStatus] | None":
+    writing = broker.topics.writing
+    if writing is None or not result.wait_store_ok:
+        return None
+    safe: asyncio.Future[PutStatus] = broker.node.future()
+    writing.add_done_callback(lambda _: safe.set_result(PutStatus.PUT_OK))
+    return safe

@@ -1,0 +1,399 @@
+"""MessageStore: the log, what guards it and what is derived from it · depth
+
+What always holds:
+* A put goes: hooks, queue offset, append. Puts of one network read share one write and one dispatch.
+* Nobody is told PUT_OK before the record is in the page cache, dispatched, and every acknowledger agrees.
+* A failed write leaves the log and the queue offsets as they were; a failed sync ends all writing.
+* The checkpoint moves only after the sync that makes it true.
+
+Later floors fill the lists: `put_message_hooks` (every put), `acknowledgers`, `dispatchers`,
+`confirm_offsets`, `queue_ends`.
+
+Real: org.apache.rocketmq.store.DefaultMessageStore (simplified: one loop, no threads)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+
+from mq.commitlog.checkpoint import Checkpoint
+from mq.commitlog.config import MessageStoreConfig
+from mq.commitlog.flush import FlushDiskType, Flusher, GroupCommit
+from mq.commitlog.load import load_segments
+from mq.commitlog.log import CommitLog
+from mq.commitlog.put import (
+    AppendResult,
+    Dispatcher,
+    DispatchRequest,
+    InnerMessage,
+    PutStatus,
+    request_for,
+)
+from mq.commitlog.reader import LogReader
+from mq.commitlog.record import (
+    MAX_OVERHEAD_BYTES,
+    MAX_PROPERTIES_BYTES,
+    MAX_TOPIC_BYTES,
+    MessageExt,
+    RecordError,
+    decode_record,
+    encode_record,
+    encoded_size,
+)
+from mq.commitlog.recovery import recover_log, recovery_start
+from mq.commitlog.reput import Reput
+from mq.commitlog.segments import Segments
+from mq.commitlog.timedflush import TimedFlush
+from mq.runtime.node import Node, Timer
+
+Done = Callable[[AppendResult], None]
+Acknowledger = Callable[[AppendResult], "asyncio.Future[PutStatus] | None"]
+PutHook = Callable[[InnerMessage], "PutStatus | None"]
+QueueEnds = Callable[[], dict[tuple[str, int], int]]
+
+ABORT = "abort"  # this file is there while the store is open, and stays when it dies
+
+
+class MessageStore:
+    """One store on one disk. `put` and `write_out` are called on the loop; nothing here blocks it."""
+
+    name = "message store"
+
+    def __init__(self, node: Node, config: MessageStoreConfig) -> None:
+        self.node = node
+        self.config = config
+        self.log = CommitLog(Segments(node.disk, "commitlog", config.mapped_file_size_commit_log))
+        self.checkpoint = Checkpoint(node.disk)
+        self.put_message_hooks: list[PutHook] = []
+        self.acknowledgers: list[Acknowledger] = []
+        self.dispatchers: list[Dispatcher] = []
+        self.confirm_offsets: list[Callable[[], int]] = []
+        self.queue_ends: list[QueueEnds] = []
+        self.reput = Reput(self.log, self.dispatchers, self.confirm_offsets)
+        self.flusher = Flusher(node, self.log, self._poison)
+        self.dispatch_from = 0  # where this start began to dispatch
+        self.refusal = "the store is not open"  # why nothing can be put; empty when it can
+        self._next_offsets: dict[tuple[str, int], int] = {}
+        self._waiting: list[tuple[AppendResult, Done]] = []
+        self._requests: list[DispatchRequest] = []
+        self._counted: list[tuple[tuple[str, int], int]] = []  # queue offsets given since the last write
+        self._begin = 0  # where the records collected since the last write begin
+        self._write_is_due = False
+        self._timed = self._make_policy()
+        self._housekeeping: Timer | None = None
+        self._derived_flush = asyncio.Lock()
+        self._last_thorough_ms = 0.0
+
+    # Opening and closing.
+
+    async def start(self) -> None:
+        """Recover, then accept. Raises StoreError when the files cannot be what they claim to be."""
+        clean = not self.node.disk.exists(ABORT)
+        self._recover(clean)
+        self.node.disk.open(ABORT, create=True).close()
+        await self.node.disk.sync_directory("")  # else a power cut would look like a clean end
+        if not clean and not await self.flusher.sync():
+            return
+        self._last_thorough_ms = self.node.monotonic_ms()
+        self.refusal = ""
+
+    async def stop(self) -> None:
+        """Make everything durable, write the checkpoint, and mark the end as clean."""
+        self.write_out()
+        was_open = not self.refusal
+        self.refusal = "the store is closing"
+        self._timed.stop()
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+        if was_open and await self.flusher.sync() and await self._flush_derived(thorough=True):
+            self.node.disk.remove(ABORT)
+            await self.node.disk.sync_directory("")
+        for dispatcher in self.dispatchers:
+            dispatcher.close()
+        self.log.segments.close()
+
+    def _recover(self, clean: bool) -> None:
+        dropped = load_segments(self.log.segments, clean)
+        if dropped:
+            self.node.journal.complain("segments dropped", files=",".join(dropped))
+        self.checkpoint.load()
+        for dispatcher in self.dispatchers:
+            dispatcher.load()
+        safe_ms = self.checkpoint.safe_timestamp_ms(self.config.message_index_safe)
+        start = recovery_start(self.log, clean, safe_ms)
+        reader = recover_log(self.log, start, self.config.check_crc_on_recover)
+        if reader.cut:
+            self.node.journal.complain("log cut", at=reader.position, reason=reader.reason)
+        end = self.log.end
+        begins = [dispatcher.recovered_to() for dispatcher in self.dispatchers]
+        self.dispatch_from = max(self.log.min_offset, min(begins + ([] if clean else [start]), default=end))
+        self._begin = end
+        for dispatcher in self.dispatchers:
+            dispatcher.recover(clean, end)
+        self._dispatch_again(clean, min(self.dispatch_from, end))
+        self.node.journal.record(
+            "recovered", clean=clean, read_from=start, end=end, dispatched_from=self.dispatch_from
+        )
+        if clean:
+            self.log.synced_to = end
+
+    def _dispatch_again(self, clean: bool, position: int) -> None:
+        """Feed the derived stores what they may lack, and learn where each queue goes on."""
+        self.reput.dispatched_to = position
+        for dispatcher in self.dispatchers:
+            dispatcher.rewriting(not clean)
+        self.reput.follow()
+        for dispatcher in self.dispatchers:
+            dispatcher.rewriting(False)
+        self._next_offsets = {}
+        for ends in self.queue_ends:
+            self._next_offsets.update(ends())
+        if not self.queue_ends:
+            for message in LogReader(self.log, self.log.min_offset, self.log.end, check_crc=False):
+                self._next_offsets[message.topic, message.queue_id] = message.queue_offset + 1
+
+    # Putting.
+
+    def put(self, message: InnerMessage, done: Done) -> None:
+        """Append one message or batch; `done` is called once, when its fate is known."""
+        refused = self._refuse(message)
+        if refused is not None:
+            done(refused)
+            return
+        for hook in self.put_message_hooks:
+            status = hook(message)
+            if status is not None:
+                done(AppendResult(status))
+                return
+        try:
+            result = self._append(message)
+        except OSError as error:
+            # A batch may have been appended in part: all that share the next write share its fate.
+            self.log.abandon()
+            self._undo(error)
+            done(self._disk_refused(error))
+            return
+        self._waiting.append((result, done))
+        if not self._write_is_due:
+            self._write_is_due = True
+            self.node.call_soon(self.write_out)  # for a put that no network read will write out
+
+    async def put_and_wait(self, message: InnerMessage) -> AppendResult:
+        """`put` for callers that can wait."""
+        future: asyncio.Future[AppendResult] = self.node.future()
+        self.put(message, future.set_result)
+        return await future
+
+    def write_out(self) -> None:
+        """One write for all that was appended since the last one, one dispatch, and the answers."""
+        self._write_is_due = False
+        if not self._waiting:
+            return
+        try:
+            self.log.write_out(self.node.wall_ms())
+        except OSError as error:
+            self._undo(error)
+            return
+        waiting, self._waiting = self._waiting, []
+        requests, self._requests = self._requests, []
+        self._counted.clear()
+        begin, self._begin = self._begin, self.log.end
+        self.reput.appended(begin, requests)
+        for result, done in waiting:
+            self._acknowledge(result, done)
+        if self.dispatchers and self._housekeeping is None:
+            self._housekeeping = self.node.call_later(self.config.flush_interval_consume_queue, self._tick)
+
+    def _append(self, message: InnerMessage) -> AppendResult:
+        """Raises OSError when the next segment cannot be made; then nothing has changed."""
+        result = AppendResult(PutStatus.PUT_OK)
+        result.wait_store_ok = message.wait_store_ok
+        queue = message.topic, message.queue_id
+        counted = not message.sys_flag & 0xC or message.sys_flag & 0xC == 0x8
+        queue_offset = result.queue_offset = self._next_offsets.get(queue, 0) if counted else 0
+        topic = message.topic.encode()
+        store_timestamp_ms = self.node.wall_ms()
+        parts = message.parts or ((message.flag, message.body, message.properties_text),)
+        for part_queue_offset, part in enumerate(parts, start=queue_offset):
+            flag, body, properties_text = part
+            properties = properties_text.encode()
+            size = encoded_size(topic, body, properties, message.born_host, message.store_host)
+            physical_offset = self.log.place_for(size)
+            record = encode_record(
+                topic, body, properties, message.queue_id, part_queue_offset if counted else 0,
+                physical_offset, flag, message.sys_flag, message.born_timestamp_ms, message.born_host,
+                store_timestamp_ms, message.store_host, message.reconsume_times,
+                message.prepared_transaction_offset,
+            )  # fmt: skip
+            self.log.append(record)
+            result.physical_offsets.append(physical_offset)
+            result.size += size
+            if self.dispatchers:
+                place = physical_offset, size, part_queue_offset if counted else 0
+                self._requests.append(request_for(message, part, place, store_timestamp_ms))
+        result.physical_offset = result.physical_offsets[0]
+        if counted:
+            self._counted.append((queue, queue_offset))
+            self._next_offsets[queue] = queue_offset + len(parts)
+        return result
+
+    def _refuse(self, message: InnerMessage) -> AppendResult | None:
+        """What no hook and no disk needs to be asked for."""
+        if self.refusal:
+            return AppendResult(PutStatus.SERVICE_NOT_AVAILABLE, self.refusal)
+        if len(message.topic.encode()) > MAX_TOPIC_BYTES:
+            remark = f"the topic is longer than {MAX_TOPIC_BYTES} bytes"
+            return AppendResult(PutStatus.MESSAGE_ILLEGAL, remark)
+        parts = message.parts if message.parts is not None else ((0, message.body, message.properties_text),)
+        total = sum(len(body) for _, body, _ in parts)
+        if not parts or total > self.config.max_message_size:
+            remark = f"a body of {total} bytes; at most {self.config.max_message_size} are stored"
+            return AppendResult(PutStatus.MESSAGE_ILLEGAL, remark)
+        for _, body, properties_text in parts:
+            length = len(properties_text.encode())
+            if length > MAX_PROPERTIES_BYTES:
+                remark = f"properties of {length} bytes; at most {MAX_PROPERTIES_BYTES} are stored"
+                return AppendResult(PutStatus.PROPERTIES_SIZE_EXCEEDED, remark)
+            if len(body) + length + MAX_OVERHEAD_BYTES > self.log.segments.segment_bytes:
+                return AppendResult(PutStatus.MESSAGE_ILLEGAL, "the message does not fit into one segment")
+        return None
+
+    def _acknowledge(self, result: AppendResult, done: Done) -> None:
+        """Answer at once when nobody objects: no task and no future for each message."""
+        waits = []
+        for acknowledger in self.acknowledgers:
+            wait = acknowledger(result)
+            if wait is not None:
+                waits.append(wait)
+        if not waits:
+            done(result)
+            return
+        pending = len(waits)
+
+        def one_is_done(wait: asyncio.Future[PutStatus]) -> None:
+            nonlocal pending
+            pending -= 1
+            status = wait.result()
+            if status is not PutStatus.PUT_OK and result.status is PutStatus.PUT_OK:
+                result.status = status
+            if not pending:
+                done(result)
+
+        for wait in waits:
+            wait.add_done_callback(one_is_done)
+
+    def _undo(self, error: OSError) -> None:
+        """Nothing was written: give back the queue offsets, and tell everybody who shared the write."""
+        waiting, self._waiting = self._waiting, []
+        self._requests.clear()
+        for queue, queue_offset in reversed(self._counted):
+            self._next_offsets[queue] = queue_offset
+        self._counted.clear()
+        for _, done in waiting:
+            done(self._disk_refused(error))
+
+    def _disk_refused(self, error: OSError) -> AppendResult:
+        self.node.journal.complain("write failed", error=str(error))
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        status = PutStatus.SERVICE_NOT_AVAILABLE if is_full else PutStatus.UNKNOWN_ERROR
+        return AppendResult(status, f"the disk refused the write: {error.strerror}")
+
+    def _poison(self, error: OSError) -> None:
+        self.refusal = f"a sync failed ({error.strerror}); what the disk holds is in doubt until a restart"
+        self.node.journal.complain("sync failed", error=str(error))
+
+    # Reading.
+
+    @property
+    def min_physical_offset(self) -> int:
+        """Where the oldest record may begin."""
+        return self.log.min_offset
+
+    @property
+    def max_physical_offset(self) -> int:
+        """Where the next record will begin, as far as readers may know."""
+        return self.log.written_to
+
+    def read(self, physical_offset: int, size: int) -> bytes:
+        """A record's bytes; empty when they are gone."""
+        return self.log.read(physical_offset, size)
+
+    def record_at(self, physical_offset: int, size: int) -> MessageExt | None:
+        """The message at a place, None when there is none."""
+        try:
+            message = decode_record(self.log.read(physical_offset, size), check_crc=False)
+        except RecordError:
+            return None
+        return message if message.physical_offset == physical_offset else None
+
+    def size_at(self, physical_offset: int) -> int:
+        """How many bytes the record at this place says it has; 0 when nothing is there."""
+        return int.from_bytes(self.log.read(physical_offset, 4), "big")
+
+    def store_time_at(self, physical_offset: int, size: int) -> int:
+        """When the message at a place was stored, ms since 1970; -1 when it is gone."""
+        message = self.record_at(physical_offset, size)
+        return message.store_timestamp_ms if message is not None else -1
+
+    def next_queue_offset(self, topic: str, queue_id: int) -> int:
+        """The queue offset that the next message of this queue will get."""
+        return self._next_offsets.get((topic, queue_id), 0)
+
+    # Making it durable.
+
+    def _make_policy(self) -> TimedFlush:
+        config = self.config
+        timed = TimedFlush(
+            self.node,
+            self.flusher,
+            config.flush_interval_commit_log,
+            config.flush_commit_log_least_pages,
+            config.flush_commit_log_thorough_interval,
+        )
+        if config.flush_disk_type is FlushDiskType.SYNC_FLUSH:
+            group_commit = GroupCommit(self.node, self.flusher, config.sync_flush_timeout)
+            self.acknowledgers.append(group_commit.acknowledge)
+        self.acknowledgers.append(timed.acknowledge)  # who does not wait is synced now and then
+        return timed
+
+    def _tick(self) -> None:
+        self._housekeeping = None
+        self.node.spawn(self._keep_house(), "flush derived stores")
+
+    async def _keep_house(self) -> None:
+        """Each second the queues that pay, each minute everything; sleep while nothing is dirty."""
+        now = self.node.monotonic_ms()
+        thorough = now - self._last_thorough_ms >= self.config.flush_consume_queue_thorough_interval
+        if thorough:
+            self._last_thorough_ms = now
+            await self.flusher.sync()
+        all_clean = await self._flush_derived(thorough)
+        if not (thorough and all_clean) and self._housekeeping is None and not self.refusal:
+            self._housekeeping = self.node.call_later(self.config.flush_interval_consume_queue, self._tick)
+
+    async def _flush_derived(self, thorough: bool) -> bool:
+        """Returns whether everything dispatched is durable now; a thorough flush ends with the checkpoint."""
+        async with self._derived_flush:
+            try:
+                durable = {
+                    dispatcher.name: await dispatcher.flush(thorough) for dispatcher in self.dispatchers
+                }
+                if thorough:
+                    self._move_checkpoint(durable)
+                    await self.checkpoint.write()
+            except OSError as error:
+                self.node.journal.complain("queues not flushed", error=str(error))
+                return False
+        return None not in durable.values()
+
+    def _move_checkpoint(self, durable: dict[str, int | None]) -> None:
+        times = self.checkpoint.times
+        times["physic"] = max(times["physic"], self.log.synced_store_timestamp_ms)
+        for name, timestamp_ms in durable.items():
+            times[name] = max(times[name], timestamp_ms or 0)
+        if "index" not in durable:  # without an index floor, nothing of it can be missing
+            times["index"] = times["physic"]
+        if "logics" not in durable:
+            times["logics"] = times["physic"]
