@@ -54,7 +54,12 @@ class ConfigManager(ABC):
         """Take the table from text. Raises ValueError, KeyError or TypeError when it is not one."""
 
     def load(self) -> bool:
-        """Read the table back. False when there is none yet."""
+        """Read the table back. False when there is none yet.
+
+        Raises StoreError when there is one and neither file can be read: to go on with an empty table would
+        overwrite the broken one, and what it said would be gone for good.
+        """
+        broken = []
         for path in (self.path, self.path + ".bak"):
             try:
                 text = read_whole(self.node.disk, path).decode()
@@ -66,6 +71,9 @@ class ConfigManager(ABC):
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 what = f"{type(error).__name__}: {error}"
                 self.node.journal.complain("config unreadable", path=path, error=what)
+            broken.append(path)
+        if broken:
+            raise StoreError(f"{' and '.join(broken)} cannot be read; repair or remove what is broken")
         return False
 
     def persist(self) -> "asyncio.Task[None]":

@@ -268,7 +268,11 @@ class RealNode(Node):
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        self.call_soon(lambda: self._complain_if_unclaimed(task))  # whoever awaits it wakes before that
+
+    def _complain_if_unclaimed(self, task: "asyncio.Task[Any]") -> None:
+        is_unclaimed = getattr(task, "_log_traceback", True)  # asyncio's own mark for "nobody has looked"
+        if is_unclaimed and not task.cancelled() and (error := task.exception()) is not None:
             what = f"{type(error).__name__}: {error}"
             self.journal.complain("task failed", task=task.get_name(), error=what)
 
