@@ -1,0 +1,1 @@
+"""Chapter 0: TCP is a stream, a broker speaks in frames."""
