@@ -160,8 +160,7 @@ class RealDisk:
         full = self._full(path)
         if create:
             os.makedirs(os.path.dirname(full), exist_ok=True)
-        descriptor = os.open(full, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC, 0o644)
-        return RealFile(path, descriptor, self._worker)
+        return RealFile(path, _descriptor(full, create), self._worker)
 
     def exists(self, path: str) -> bool:
         return os.path.exists(self._full(path))
@@ -211,6 +210,15 @@ class RealDisk:
     def close(self) -> None:
         """Wait for the syncs that were asked for, then end the worker thread."""
         self._worker.stop()
+
+
+def _descriptor(full: str, create: bool) -> int:
+    try:
+        return os.open(full, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if create or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return os.open(full, os.O_RDONLY | os.O_CLOEXEC)  # what cannot be written can still be read
 
 
 def _sync_directories(chain: list[str]) -> None:
