@@ -16,15 +16,18 @@ ELEMENT_OVERHEAD_BYTES = _HEAD.size + 2
 
 
 def encode_batch(messages: Sequence[Message]) -> bytes:
-    """The body of a SEND_BATCH_MESSAGE."""
+    """The body of a SEND_BATCH_MESSAGE. Raises MessageIllegal when a message does not fit its element."""
     return b"".join([_encode(message) for message in messages])
 
 
 def _encode(message: Message) -> bytes:
     properties = encode_properties(message.properties).encode()
     size = ELEMENT_OVERHEAD_BYTES + len(message.body) + len(properties)
-    head = _HEAD.pack(size, 0, 0, message.flag, len(message.body))
-    return b"".join((head, message.body, len(properties).to_bytes(2, "big"), properties))
+    try:
+        head = _HEAD.pack(size, 0, 0, message.flag, len(message.body))
+        return b"".join((head, message.body, len(properties).to_bytes(2, "big"), properties))
+    except (struct.error, OverflowError):
+        raise MessageIllegal(f"flag {message.flag} or properties of {len(properties)} bytes") from None
 
 
 def decode_batch(body: bytes) -> list[tuple[int, bytes, str]]:

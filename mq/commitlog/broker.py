@@ -1,13 +1,13 @@
 """What chapter 2 plugs into the broker: the store, and sending to it · depth
 
-What always holds: all sends of one network read share one write, made before their answers leave. Under
-SYNC_FLUSH a message of a topic that was made just now is acknowledged only when the topic, too, is on disk.
+What always holds: all sends of one network read share one write, made before their answers leave. A message
+of a topic that was made just now is acknowledged only when the topic, too, is on disk: without its topic
+nobody could pull it.
 """
 
 import asyncio
 
 from mq.commitlog.config import MessageStoreConfig
-from mq.commitlog.flush import FlushDiskType
 from mq.commitlog.put import AppendResult, PutStatus
 from mq.commitlog.send import SendMessageProcessor, ViewMessageProcessor
 from mq.commitlog.store import MessageStore
@@ -29,8 +29,7 @@ def plug(broker: Broker) -> None:
         broker.server.processors[code] = send.process
     broker.server.processors[RequestCode.VIEW_MESSAGE_BY_ID] = view.process
     broker.server.registry.after_read.append(store.write_out)
-    if store.config.flush_disk_type is FlushDiskType.SYNC_FLUSH:
-        store.acknowledgers.append(lambda result: _topics_are_safe(broker, result))
+    store.acknowledgers.append(lambda result: _topics_are_safe(broker, result))
 
 
 def _topics_are_safe(broker: Broker, result: AppendResult) -> "asyncio.Future[PutStatus] | None":

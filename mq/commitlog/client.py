@@ -9,6 +9,7 @@ Real: org.apache.rocketmq.client.impl.producer.DefaultMQProducerImpl (simplified
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -32,6 +33,7 @@ from mq.wire.codes import RequestCode, ResponseCode
 from mq.wire.command import RemotingCommand
 from mq.wire.errors import RemoteError, RequestTimeout, Unreachable
 from mq.wire.headers import decode_header, encode_header
+from mq.wire.rpc import Connection
 
 SEND_TIMEOUT_MS = 3_000  # RocketMQ's sendMsgTimeout, for all tries together
 RETRY_TIMES = 2  # RocketMQ's retryTimesWhenSendFailed: three tries
@@ -71,6 +73,7 @@ class Producer(Participant):
         self.timeout_ms: float = SEND_TIMEOUT_MS
         self.retry_times = RETRY_TIMES
         self._topics: dict[str, None] = {}
+        self._connections: dict[str, Connection] = {}  # by address; one that has closed is replaced
         self._uniq_keys = UniqKeys(instance.node)
         self._turn = instance.node.random.randrange(1 << 16)
 
@@ -141,16 +144,19 @@ class Producer(Participant):
     ) -> SendResult:
         node = self.instance.node
         deadline_ms = node.monotonic_ms() + self.timeout_ms
-        failure: MQError = MQError("not tried")
+        failure: MQError = RequestTimeout(f"nobody was reached in the {self.timeout_ms:.0f} ms of this send")
         last_broker = ""
+        if wanted is not None and topic not in self._topics:
+            await self.queues(topic)  # so that the broker's address is known, and the route stays so
         for _ in range(1 if wanted is not None else 1 + self.retry_times):
-            left_ms = deadline_ms - node.monotonic_ms()
-            if left_ms <= 0:
-                break
-            queue = wanted if wanted is not None else self._next_queue(await self.queues(topic), last_broker)
+            queue = wanted or self._next_queue(await self.queues(topic), last_broker)
             last_broker = queue.broker_name
+            if deadline_ms <= node.monotonic_ms():
+                break
             try:
-                return await self._try(code, header, body, msg_id, queue, left_ms)
+                address = await self._reach_master(queue, deadline_ms)
+                left_ms = deadline_ms - node.monotonic_ms()
+                return await self._try(code, header, body, msg_id, queue, address, left_ms)
             except (Unreachable, RequestTimeout, RemoteError) as error:
                 failure = error
                 if isinstance(error, RemoteError) and error.code not in RETRY_CODES:
@@ -167,6 +173,21 @@ class Producer(Participant):
         self._turn += 1
         return queues[self._turn % len(queues)]
 
+    async def _reach_master(self, queue: MessageQueue, deadline_ms: float) -> str:
+        """The address of the queue's master, with a connection to it. Raises Unreachable, RequestTimeout."""
+        address = self.instance.routes.broker_address(queue.broker_name)
+        if address is None:
+            raise Unreachable(f"no route names the master of {queue.broker_name}")
+        connection = self._connections.get(address)
+        if connection is None or not connection.is_open:
+            left_s = (deadline_ms - self.instance.node.monotonic_ms()) / 1000
+            try:
+                async with asyncio.timeout(left_s):  # a connection has a longer limit of its own
+                    self._connections[address] = await self.instance.rpc.connect(address)
+            except TimeoutError:
+                raise RequestTimeout(f"{address} was not reached in the time of this send") from None
+        return address
+
     async def _try(
         self,
         code: RequestCode,
@@ -174,11 +195,9 @@ class Producer(Participant):
         body: bytes,
         msg_id: str,
         queue: MessageQueue,
+        address: str,
         timeout_ms: float,
     ) -> SendResult:
-        address = self.instance.routes.broker_address(queue.broker_name)
-        if address is None:
-            raise Unreachable(f"no route names the master of {queue.broker_name}")
         header.e, header.n = queue.queue_id, queue.broker_name
         command = RemotingCommand(code, encode_header(header), body)
         answer = await self.instance.rpc.invoke(address, command, timeout_ms)

@@ -10,6 +10,7 @@ from mq.commitlog.record import MAX_BODY_BYTES
 from mq.runtime.disk import PAGE_BYTES
 from mq.runtime.errors import SettingsError
 from mq.runtime.settings import key
+from mq.wire.frame import FRAME_MAX_LENGTH
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class MessageStoreConfig:
     check_crc_on_recover: bool = key("checkCRCOnRecover", True)
 
     def __post_init__(self) -> None:
-        size = self.mapped_file_size_commit_log
+        size, body = self.mapped_file_size_commit_log, self.max_message_size
         if size < PAGE_BYTES:
             raise SettingsError(f"mappedFileSizeCommitLog = {size}: it must be at least {PAGE_BYTES}")
+        if not 0 < body <= FRAME_MAX_LENGTH:  # recovery takes a longer record for garbage
+            raise SettingsError(f"maxMessageSize = {body}: it must be 1 to {FRAME_MAX_LENGTH}")

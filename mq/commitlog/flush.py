@@ -34,14 +34,18 @@ class Flusher:
         self.node = node
         self.log = log
         self.poison = poison
+        self.has_failed = False
         self._syncing = asyncio.Lock()
 
     async def sync(self) -> bool:
-        """Make durable what is written; False when the disk refuses."""
+        """Make durable what is written; False when the disk refuses, and for ever after."""
         async with self._syncing:
+            if self.has_failed:
+                return False
             try:
                 await self.log.sync()
             except OSError as error:
+                self.has_failed = True
                 self.poison(error)
                 return False
         return True

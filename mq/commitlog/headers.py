@@ -56,7 +56,7 @@ class SendMessageRequestHeaderV2:
 
 
 _TRUE = ("true", "1")  # C++ clients send "1", which Java reads as false: a named difference
-_INT64 = 1 << 63
+_INT32, _INT64 = 1 << 31, 1 << 63
 
 
 def from_v2(fields: dict[str, str]) -> SendMessageRequestHeader:
@@ -77,7 +77,22 @@ def from_v2(fields: dict[str, str]) -> SendMessageRequestHeader:
         raise HeaderError(f"SendMessageRequestHeaderV2 lacks {error.args[0]}") from None
     except ValueError as error:
         raise HeaderError(f"SendMessageRequestHeaderV2: {error}") from None
+    check_numbers(header)
     return header
+
+
+def check_numbers(header: SendMessageRequestHeader) -> None:
+    """Refuse what the fields of a record cannot hold: Java's int has 32 bits. Raises HeaderError."""
+    if not (
+        -_INT32 <= header.queue_id < _INT32
+        and -_INT32 <= header.flag < _INT32
+        and -_INT32 <= header.sys_flag < _INT32
+        and -_INT64 <= header.born_timestamp < _INT64
+        and -_INT32 <= header.default_topic_queue_nums < _INT32
+        and -_INT32 <= (header.reconsume_times or 0) < _INT32
+        and -_INT32 <= (header.max_reconsume_times or 0) < _INT32
+    ):
+        raise HeaderError("a number in the header of a send is larger than its field")
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """Which files belong to a sequence of segments? · depth
 
 What always holds: after a clean end every file has the full length and begins where the one before it ended,
-or the store does not open. A process or machine that died while it made or cut the last file may have left
-that one short, or a hole in the sequence that was never synced: what lies there was promised to nobody, so
-after an unclean end the sequence stops before it.
+or the store does not open. A process or machine that died while it made or cut a file may have left that one
+short, or a hole in the sequence that was never synced: what lies there was promised to nobody. So after an
+unclean end a short file gets its zeros back, and the sequence stops before a hole.
 
 Real: org.apache.rocketmq.store.MappedFileQueue.load (different: 4.9.8 refuses a short last file)
 """
@@ -19,23 +19,24 @@ def load_segments(segments: Segments, clean: bool) -> list[str]:
     if strange is not None:
         raise StoreError(f"{segments.directory}/{strange} is not the name of a segment")
     for count, name in enumerate(names, start=1):
-        if not _fits(segments, int(name), clean, is_last=count == len(names)):
+        follows = int(names[count]) if count < len(names) else None
+        if not _fits(segments, int(name), clean, follows):
             return _drop(segments, names[count - 1 :])
         segments.starts.append(int(name))
     return []
 
 
-def _fits(segments: Segments, start: int, clean: bool, is_last: bool) -> bool:
+def _fits(segments: Segments, start: int, clean: bool, follows: int | None) -> bool:
     """Whether the file belongs to the sequence; False ends it here."""
     path, full = segments.path(start), segments.segment_bytes
     length = segments.disk.stat(path).length_bytes
-    if length == 0 and (is_last or not clean):
+    if length == 0 and (follows is None or not clean):
         return False
     if segments.starts and start != segments.capacity_end:
         if clean:
             raise StoreError(f"{path} should begin at {segments.capacity_end}: a segment is missing")
         return False
-    if length < full and is_last and not clean:
+    if length < full and not clean and follows in (None, start + full):
         _extend(segments, path)  # died while cutting: the rest is zeros again
     elif length != full:
         raise StoreError(f"{path} has {length} bytes; segments here have {full}")

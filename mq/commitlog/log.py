@@ -61,21 +61,21 @@ class CommitLog:
         return physical_offset
 
     def write_out(self, store_timestamp_ms: int) -> None:
-        """Hand what was collected to the page cache. Raises OSError: then nothing of it counts."""
+        """Hand what was collected to the page cache. Raises OSError: then `abandon` must follow."""
         collected, self._collected = self._collected, []
-        try:
-            for position, data in collected:
-                self.segments.write(position, data)
-        except OSError:
-            self.end = self.written_to
-            raise
+        for position, data in collected:
+            self.segments.write(position, data)
         self.written_to = self.end
         self.last_store_timestamp_ms = store_timestamp_ms
 
     def abandon(self) -> None:
-        """Forget what was collected and not written."""
+        """Forget what was collected and not written, or written in part: else recovery might find it.
+
+        Raises OSError when the disk refuses even that.
+        """
         self._collected.clear()
         self.end = self.written_to
+        self.segments.cut(self.end)
 
     def read(self, physical_offset: int, length: int) -> bytes:
         """Up to `length` written bytes of one segment; empty when they are gone or not there yet."""

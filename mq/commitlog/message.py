@@ -54,15 +54,16 @@ class Message:
 
 def encode_properties(properties: Mapping[str, str]) -> str:
     """The one text. Empty values are left out, as Java does. Raises MessageIllegal on a reserved sign."""
-    text = VALUE_END.join([f"{name}{NAME_END}{value}" for name, value in properties.items() if value])
-    if not text:
+    pairs = [f"{name}{NAME_END}{value}" for name, value in properties.items() if value]
+    if not pairs:
         return ""
-    if text.count(NAME_END) != text.count(VALUE_END) + 1:
+    text = VALUE_END.join(pairs)
+    if text.count(NAME_END) != len(pairs) or text.count(VALUE_END) != len(pairs) - 1:
         raise MessageIllegal("a property holds \\x01 or \\x02, which separate properties")
     return text + VALUE_END
 
 
 def decode_properties(text: str) -> dict[str, str]:
     """The properties in a text; a piece without a name or a value is passed over, as Java does."""
-    pairs = [pair.split(NAME_END) for pair in text.split(VALUE_END)]
-    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[0]}
+    pairs = [pair.partition(NAME_END) for pair in text.split(VALUE_END)]
+    return {name: value for name, _, value in pairs if name and value}

@@ -18,8 +18,9 @@ from __future__ import annotations
 import struct
 import zlib
 
-from mq.commitlog.hosts import decode_host, encode_host, offset_message_id
-from mq.commitlog.message import PROPERTY_KEYS, PROPERTY_TAGS, decode_properties
+from mq.commitlog.hosts import decode_host
+from mq.commitlog.hosts import encode_host as encode_host
+from mq.commitlog.messageext import MessageExt as MessageExt
 from mq.runtime.errors import StoreError
 
 MESSAGE_MAGIC = 0xDAA320A7
@@ -30,11 +31,11 @@ BORN_HOST_V6, STORE_HOST_V6 = 0x10, 0x20  # bits of the sys flag
 TRANSACTION_MASK = 0xC  # 0 none, 4 prepared, 8 commit, 12 rollback
 TRANSACTION_PREPARED = 0x4
 
-MAX_BODY_BYTES = 4 << 20
+MAX_BODY_BYTES = 4 << 20  # RocketMQ's default; a frame of 16 MiB is what can be configured at most
 MAX_TOPIC_BYTES = 127  # its length is one signed byte in Java
 MAX_PROPERTIES_BYTES = 32_767  # its length is a signed int16
 MAX_OVERHEAD_BYTES = 115 + MAX_TOPIC_BYTES + BLANK_BYTES  # of one record, beside body and properties
-MAX_RECORD_BYTES = MAX_BODY_BYTES + MAX_PROPERTIES_BYTES + MAX_OVERHEAD_BYTES
+MAX_RECORD_BYTES = (16 << 20) + MAX_PROPERTIES_BYTES + MAX_OVERHEAD_BYTES
 
 
 def _fixed_part(sys_flag: int) -> struct.Struct:
@@ -49,6 +50,11 @@ SYS_FLAG_AT = 36
 MIN_RECORD_BYTES = _FIXED[0].size + 1 + 2
 
 
+def is_counted(sys_flag: int) -> bool:
+    """Whether a message takes a place in its queue: prepared (4) and rolled back (12) ones do not."""
+    return not sys_flag & 0x4
+
+
 class RecordError(StoreError):
     """Bytes that are no record: the sentence says which check they fail."""
 
@@ -56,6 +62,14 @@ class RecordError(StoreError):
 def body_crc(body: bytes) -> int:
     """CRC-32 without its sign bit, because Java's integers have one."""
     return zlib.crc32(body) & 0x7FFFFFFF
+
+
+def with_host_bits(sys_flag: int, born_host: bytes, store_host: bytes) -> int:
+    """The sys flag as it is stored: its two bits about hosts are what the hosts are, whatever was sent."""
+    sys_flag &= ~_V6_BITS
+    if len(born_host) == 20:
+        sys_flag |= BORN_HOST_V6
+    return sys_flag | STORE_HOST_V6 if len(store_host) == 20 else sys_flag
 
 
 def encode_record(
@@ -75,11 +89,7 @@ def encode_record(
     prepared_transaction_offset: int = 0,
 ) -> bytes:
     """The record's bytes. Lengths must have been checked; hosts are packed as `encode_host` does."""
-    sys_flag &= ~_V6_BITS
-    if len(born_host) == 20:
-        sys_flag |= BORN_HOST_V6
-    if len(store_host) == 20:
-        sys_flag |= STORE_HOST_V6
+    sys_flag = with_host_bits(sys_flag, born_host, store_host)
     fixed = _FIXED[sys_flag & _V6_BITS]
     size = fixed.size + len(body) + 1 + len(topic) + 2 + len(properties)
     head = fixed.pack(
@@ -95,57 +105,6 @@ def encode_record(
 def encoded_size(topic: bytes, body: bytes, properties: bytes, born_host: bytes, store_host: bytes) -> int:
     """What `encode_record` will need."""
     return 75 + len(born_host) + len(store_host) + len(body) + len(topic) + len(properties)
-
-
-class MessageExt:
-    """A message as the log has it, with everything that the broker added."""
-
-    __slots__ = (
-        "body", "body_crc", "born_host", "born_timestamp_ms", "flag", "physical_offset",
-        "prepared_transaction_offset", "properties_text", "queue_id", "queue_offset", "reconsume_times",
-        "size", "store_host", "store_timestamp_ms", "sys_flag", "topic",
-    )  # fmt: skip
-
-    size: int
-    body_crc: int
-    queue_id: int
-    flag: int
-    queue_offset: int
-    physical_offset: int
-    sys_flag: int
-    born_timestamp_ms: int
-    born_host: str
-    store_timestamp_ms: int
-    store_host: str
-    reconsume_times: int
-    prepared_transaction_offset: int
-    body: bytes
-    topic: str
-    properties_text: str
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """The properties, parsed anew each time: most readers want one or none."""
-        return decode_properties(self.properties_text)
-
-    @property
-    def tags(self) -> str | None:
-        """The message's tag."""
-        return self.properties.get(PROPERTY_TAGS)
-
-    @property
-    def keys(self) -> list[str]:
-        """The message's index keys."""
-        return self.properties.get(PROPERTY_KEYS, "").split()
-
-    @property
-    def msg_id(self) -> str:
-        """The offset message id: which broker, and where in its log."""
-        return offset_message_id(encode_host(self.store_host), self.physical_offset)
-
-    def __repr__(self) -> str:
-        where = f"{self.topic}/{self.queue_id}@{self.queue_offset}"
-        return f"MessageExt({where}, physical {self.physical_offset}, {len(self.body)} bytes)"
 
 
 def decode_record(data: bytes, position: int = 0, check_crc: bool = True) -> MessageExt:

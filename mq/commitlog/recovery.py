@@ -9,10 +9,11 @@ Real: org.apache.rocketmq.store.CommitLog.recoverNormally, recoverAbnormally (eq
 
 from mq.commitlog.log import CommitLog
 from mq.commitlog.reader import LogReader
-from mq.commitlog.record import MESSAGE_MAGIC
+from mq.commitlog.record import BORN_HOST_V6, MESSAGE_MAGIC, SYS_FLAG_AT
 
 CLEAN_SEGMENTS = 3  # RocketMQ reads so many after a clean end
-MAGIC_AT, STORE_TIMESTAMP_AT, HEAD_BYTES = 4, 56, 64
+MAGIC_AT, STORE_TIMESTAMP_AT, V6_EXTRA_BYTES = 4, 56, 12  # an IPv6 born host lies before the store time
+HEAD_BYTES = STORE_TIMESTAMP_AT + 8 + V6_EXTRA_BYTES
 
 
 def recovery_start(log: CommitLog, clean: bool, safe_timestamp_ms: int) -> int:
@@ -35,7 +36,9 @@ def first_store_timestamp_ms(log: CommitLog, start: int) -> int | None:
     head = log.segments.read(start, HEAD_BYTES)
     if len(head) < HEAD_BYTES or int.from_bytes(head[MAGIC_AT : MAGIC_AT + 4], "big") != MESSAGE_MAGIC:
         return None
-    return int.from_bytes(head[STORE_TIMESTAMP_AT : STORE_TIMESTAMP_AT + 8], "big") or None
+    has_v6 = int.from_bytes(head[SYS_FLAG_AT : SYS_FLAG_AT + 4], "big") & BORN_HOST_V6
+    at = STORE_TIMESTAMP_AT + (V6_EXTRA_BYTES if has_v6 else 0)
+    return int.from_bytes(head[at : at + 8], "big") or None
 
 
 def recover_log(log: CommitLog, start: int, check_crc: bool = True) -> LogReader:

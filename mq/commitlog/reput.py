@@ -1,4 +1,4 @@
-"""Reput: what is in the log becomes visible, in order and exactly once · core
+"""Reput: what is in the log becomes visible, in order and exactly once · depth
 
 What always holds: every record below `dispatched_to` has been handed to every derived store, none beyond it
 has, and none is handed on that lies beyond the confirmed offset. After a restart the walk begins early

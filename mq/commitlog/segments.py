@@ -73,11 +73,15 @@ class Segments:
         for start in [
             start for start in self.starts if position < start + self.segment_bytes and start < end
         ]:
-            await self._file(start).sync()
+            if start >= self.first:  # else it was deleted meanwhile
+                await self._file(start).sync()
 
     def cut(self, position: int) -> None:
-        """Forget everything from `position` on: later files go, the rest of this one becomes zeros."""
-        while self.starts and self.starts[-1] >= position:
+        """Forget everything from `position` on: later files go, the rest of this one becomes zeros.
+
+        The first file stays even when it is empty: its name is where the log goes on.
+        """
+        while len(self.starts) > 1 and self.starts[-1] >= position:
             self._close(start := self.starts.pop())
             self.disk.remove(self.path(start))
             self.directory_is_dirty = True

@@ -19,6 +19,7 @@ from mq.commitlog.headers import (
     SendMessageRequestHeader,
     SendMessageResponseHeader,
     ViewMessageRequestHeader,
+    check_numbers,
     from_v2,
 )
 from mq.commitlog.hosts import encode_host, offset_message_id
@@ -85,6 +86,7 @@ class SendMessageProcessor:
             fields = request.command.ext_fields or {}
             if request.command.code == RequestCode.SEND_MESSAGE:
                 header = request.header(SendMessageRequestHeader)
+                check_numbers(header)
             else:
                 header = from_v2(fields)
             topic = self._checked_topic(header)

@@ -35,12 +35,15 @@ from mq.commitlog.reader import LogReader
 from mq.commitlog.record import (
     MAX_OVERHEAD_BYTES,
     MAX_PROPERTIES_BYTES,
+    MAX_RECORD_BYTES,
     MAX_TOPIC_BYTES,
     MessageExt,
     RecordError,
     decode_record,
     encode_record,
     encoded_size,
+    is_counted,
+    with_host_bits,
 )
 from mq.commitlog.recovery import recover_log, recovery_start
 from mq.commitlog.reput import Reput
@@ -91,10 +94,12 @@ class MessageStore:
     async def start(self) -> None:
         """Recover, then accept. Raises StoreError when the files cannot be what they claim to be."""
         clean = not self.node.disk.exists(ABORT)
-        self._recover(clean)
+        self._load(clean)
         self.node.disk.open(ABORT, create=True).close()
-        await self.node.disk.sync_directory("")  # else a power cut would look like a clean end
-        if not clean and not await self.flusher.sync():
+        # Before anything is cut: who dies while recovering, or loses power, has not ended cleanly.
+        await self.node.disk.sync_directory("")
+        self._recover(clean)
+        if not await self.flusher.sync():
             return
         self._last_thorough_ms = self.node.monotonic_ms()
         self.refusal = ""
@@ -114,13 +119,16 @@ class MessageStore:
             dispatcher.close()
         self.log.segments.close()
 
-    def _recover(self, clean: bool) -> None:
+    def _load(self, clean: bool) -> None:
+        """Open what is there. Raises StoreError when it is not what a store can be; then it is left alone."""
         dropped = load_segments(self.log.segments, clean)
         if dropped:
             self.node.journal.complain("segments dropped", files=",".join(dropped))
         self.checkpoint.load()
         for dispatcher in self.dispatchers:
             dispatcher.load()
+
+    def _recover(self, clean: bool) -> None:
         safe_ms = self.checkpoint.safe_timestamp_ms(self.config.message_index_safe)
         start = recovery_start(self.log, clean, safe_ms)
         reader = recover_log(self.log, start, self.config.check_crc_on_recover)
@@ -136,8 +144,8 @@ class MessageStore:
         self.node.journal.record(
             "recovered", clean=clean, read_from=start, end=end, dispatched_from=self.dispatch_from
         )
-        if clean:
-            self.log.synced_to = end
+        if clean:  # all that was is durable; only what recovery itself did to the last file is not
+            self.log.synced_to = max(self.log.segments.start_of(end), start)
 
     def _dispatch_again(self, clean: bool, position: int) -> None:
         """Feed the derived stores what they may lack, and learn where each queue goes on."""
@@ -152,7 +160,8 @@ class MessageStore:
             self._next_offsets.update(ends())
         if not self.queue_ends:
             for message in LogReader(self.log, self.log.min_offset, self.log.end, check_crc=False):
-                self._next_offsets[message.topic, message.queue_id] = message.queue_offset + 1
+                if is_counted(message.sys_flag):
+                    self._next_offsets[message.topic, message.queue_id] = message.queue_offset + 1
 
     # Putting.
 
@@ -171,7 +180,6 @@ class MessageStore:
             result = self._append(message)
         except OSError as error:
             # A batch may have been appended in part: all that share the next write share its fate.
-            self.log.abandon()
             self._undo(error)
             done(self._disk_refused(error))
             return
@@ -211,7 +219,8 @@ class MessageStore:
         result = AppendResult(PutStatus.PUT_OK)
         result.wait_store_ok = message.wait_store_ok
         queue = message.topic, message.queue_id
-        counted = not message.sys_flag & 0xC or message.sys_flag & 0xC == 0x8
+        message.sys_flag = with_host_bits(message.sys_flag, message.born_host, message.store_host)
+        counted = is_counted(message.sys_flag)
         queue_offset = result.queue_offset = self._next_offsets.get(queue, 0) if counted else 0
         topic = message.topic.encode()
         store_timestamp_ms = self.node.wall_ms()
@@ -248,7 +257,9 @@ class MessageStore:
             return AppendResult(PutStatus.MESSAGE_ILLEGAL, remark)
         parts = message.parts if message.parts is not None else ((0, message.body, message.properties_text),)
         total = sum(len(body) for _, body, _ in parts)
-        if not parts or total > self.config.max_message_size:
+        if not parts:
+            return AppendResult(PutStatus.MESSAGE_ILLEGAL, "a batch without messages")
+        if total > self.config.max_message_size:
             remark = f"a body of {total} bytes; at most {self.config.max_message_size} are stored"
             return AppendResult(PutStatus.MESSAGE_ILLEGAL, remark)
         for _, body, properties_text in parts:
@@ -286,6 +297,10 @@ class MessageStore:
 
     def _undo(self, error: OSError) -> None:
         """Nothing was written: give back the queue offsets, and tell everybody who shared the write."""
+        try:
+            self.log.abandon()
+        except OSError as worse:
+            self._poison(worse)
         waiting, self._waiting = self._waiting, []
         self._requests.clear()
         for queue, queue_offset in reversed(self._counted):
@@ -301,8 +316,8 @@ class MessageStore:
         return AppendResult(status, f"the disk refused the write: {error.strerror}")
 
     def _poison(self, error: OSError) -> None:
-        self.refusal = f"a sync failed ({error.strerror}); what the disk holds is in doubt until a restart"
-        self.node.journal.complain("sync failed", error=str(error))
+        self.refusal = f"the disk failed ({error.strerror}); what it holds is in doubt until a restart"
+        self.node.journal.complain("store poisoned", error=str(error))
 
     # Reading.
 
@@ -329,8 +344,9 @@ class MessageStore:
         return message if message.physical_offset == physical_offset else None
 
     def size_at(self, physical_offset: int) -> int:
-        """How many bytes the record at this place says it has; 0 when nothing is there."""
-        return int.from_bytes(self.log.read(physical_offset, 4), "big")
+        """How many bytes the record at this place says it has; 0 when it says nothing that can be."""
+        size = int.from_bytes(self.log.read(physical_offset, 4), "big")
+        return size if size <= MAX_RECORD_BYTES else 0
 
     def store_time_at(self, physical_offset: int, size: int) -> int:
         """When the message at a place was stored, ms since 1970; -1 when it is gone."""

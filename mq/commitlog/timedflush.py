@@ -24,16 +24,21 @@ class TimedFlush:
         self.thorough_interval_ms = thorough_interval_ms
         self._last_thorough_ms = node.monotonic_ms()
         self._timer: Timer | None = None
+        self._has_stopped = False
 
     def acknowledge(self, result: AppendResult) -> None:
         """Nobody waits; but there is something to sync now."""
-        if self._timer is None:
-            self._timer = self.node.call_later(self.interval_ms, self._tick)
+        self._arm()
 
     def stop(self) -> None:
-        """No more ticks."""
+        """No more ticks, also none by a flush that is under way."""
+        self._has_stopped = True
         if self._timer is not None:
             self._timer.cancel()
+
+    def _arm(self) -> None:
+        if self._timer is None and not self._has_stopped:
+            self._timer = self.node.call_later(self.interval_ms, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -41,11 +46,13 @@ class TimedFlush:
 
     async def _flush_if_due(self) -> None:
         log, now = self.flusher.log, self.node.monotonic_ms()
+        if log.synced_to == log.written_to:
+            return  # somebody else's sync has covered it
         is_thorough = now - self._last_thorough_ms >= self.thorough_interval_ms
         if is_thorough or log.dirty_pages >= self.least_pages:
             if is_thorough:
                 self._last_thorough_ms = now
             if not await self.flusher.sync():
                 return
-        if log.synced_to < log.written_to and self._timer is None:
-            self._timer = self.node.call_later(self.interval_ms, self._tick)
+        if log.synced_to < log.written_to:
+            self._arm()

@@ -1,0 +1,264 @@
+"""ConsumeQueue: where the messages of one queue lie in the log · core
+
+A queue is an array. Entry number `queue_offset` is the 20 bytes at position `queue_offset * 20`, and says
+where the record begins, how long it is, and the hash of its tag:
+
+    physical offset 8 | size 4 | tags code 8
+
+The array is cut into files of one length. A file is named by the position of its first byte, 20 digits, so
+a queue offset alone says which file holds the entry and where in it.
+
+What always holds:
+* Entry i points at the record that calls itself number i of this queue, and at no other.
+* Entries below `min_queue_offset` point at nothing: the log has let go of their records, or they are fillers.
+* `tail` is what no file has yet. It continues the files exactly, and readers see both as one.
+* A file has its full length from the first moment. The first entry with size 0 is where the queue ends.
+
+Real: org.apache.rocketmq.store.ConsumeQueue (equivalent, with `tail` in place of mapped memory)
+"""
+
+import struct
+from bisect import bisect_left
+from typing import NamedTuple
+
+from mq.consumequeue.openfiles import OpenFiles
+from mq.runtime.disk import Disk
+from mq.runtime.errors import StoreError
+
+ENTRY = struct.Struct(">qiq")
+ENTRY_BYTES = ENTRY.size
+FILE_BYTES = 300_000 * ENTRY_BYTES  # RocketMQ's mappedFileSizeConsumeQueue
+FILLER_SIZE = 0x7FFFFFFF
+FILLER = ENTRY.pack(0, FILLER_SIZE, 0)  # stands where a queue that begins late has no entry
+
+
+class Entry(NamedTuple):
+    """20 bytes, unpacked. `tags_code` is the Java hash of the tag, 0 without one [later: 8: or a time]."""
+
+    physical_offset: int
+    size: int
+    tags_code: int
+
+    @property
+    def physical_end(self) -> int:
+        """Where the log goes on behind the record."""
+        return self.physical_offset + self.size
+
+
+FILLER_ENTRY = Entry._make(ENTRY.unpack(FILLER))
+
+
+class ConsumeQueue:
+    """One queue of one topic: the files of one directory, and the tail that waits to be written."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        topic: str,
+        queue_id: int,
+        file_bytes: int = FILE_BYTES,
+        open_files: OpenFiles | None = None,
+    ) -> None:
+        self.disk = disk
+        self.topic = topic
+        self.queue_id = queue_id
+        self.file_bytes = file_bytes
+        self.directory = f"consumequeue/{topic}/{queue_id}"
+        self.files: list[int] = []  # the positions at which they begin, ascending
+        self.tail = bytearray()
+        self.tail_position = 0  # where the tail goes once it is written
+        self.min_queue_offset = 0
+        self.max_queue_offset = 0  # what the next entry gets
+        self.physical_end = 0  # where the log goes on behind the last record that is entered here
+        self.unsynced: dict[str, None] = {}  # files that were written since their last sync
+        self.names_changed = False  # files came or went since the directory's last sync
+        self.is_damaged = False  # files that should be there are not: entries may be missing
+        self._open_files = open_files or OpenFiles(disk)
+
+    # Reading.
+
+    def entry_at(self, queue_offset: int) -> Entry | None:
+        """The entry with this number; None when it is gone or not there yet."""
+        if not self.min_queue_offset <= queue_offset < self.max_queue_offset:
+            return None
+        position = queue_offset * ENTRY_BYTES
+        if position >= self.tail_position:
+            return Entry._make(ENTRY.unpack_from(self.tail, position - self.tail_position))
+        file = position - position % self.file_bytes  # a file is named by the position of its first byte
+        data = self._open_files.read(self.path(file), position - file, ENTRY_BYTES)
+        return Entry._make(ENTRY.unpack(data)) if len(data) == ENTRY_BYTES else None
+
+    def read(self, queue_offset: int, max_entries: int) -> bytes:
+        """Up to `max_entries` entries that follow one another, as bytes. They end where their file ends.
+
+        Empty when the file is not there, or the queue ends before `queue_offset`.
+        """
+        position = queue_offset * ENTRY_BYTES
+        in_file = position % self.file_bytes
+        wanted = min(max_entries * ENTRY_BYTES, self.file_bytes - in_file)
+        written = min(wanted, max(self.tail_position - position, 0))
+        data = self._open_files.read(self.path(position - in_file), in_file, written) if written else b""
+        if len(data) < written:
+            return b""
+        in_tail = max(position - self.tail_position, 0)
+        return data + self.tail[in_tail : in_tail + wanted - written]
+
+    def next_file(self, queue_offset: int) -> int:
+        """The queue offset with which the next file begins."""
+        per_file = self.file_bytes // ENTRY_BYTES
+        return queue_offset - queue_offset % per_file + per_file
+
+    def first_from(self, physical_offset: int) -> int:
+        """The queue offset of the first entry whose record lies here or behind, else the queue's end."""
+        offsets = range(self.min_queue_offset, self.max_queue_offset)
+        return offsets.start + bisect_left(offsets, True, key=lambda i: self._lies_from(i, physical_offset))
+
+    def _lies_from(self, queue_offset: int, physical_offset: int) -> bool:
+        entry = self.entry_at(queue_offset)
+        return entry is not None and entry.physical_offset >= physical_offset and entry != FILLER_ENTRY
+
+    # Writing.
+
+    def append(self, queue_offset: int, physical_offset: int, size: int, tags_code: int) -> bool:
+        """Enter a record under its own number. False when this number has been entered before."""
+        if queue_offset < self.max_queue_offset:
+            return False
+        if queue_offset > self.max_queue_offset:
+            self._skip_to(queue_offset)
+        self.tail += ENTRY.pack(physical_offset, size, tags_code)
+        self.max_queue_offset = queue_offset + 1
+        self.physical_end = physical_offset + size
+        return True
+
+    def _skip_to(self, queue_offset: int) -> None:
+        """Nobody has the entries in between, so fillers take their place.
+
+        A queue without entries begins here, and its file is filled from its first byte, as RocketMQ does. A
+        queue with entries should never get here: its fillers say where the log stood, so that physical
+        offsets still ascend; and before it would fill more than a file, it gives its old entries up.
+        """
+        missing = queue_offset - self.max_queue_offset
+        if self.max_queue_offset > self.min_queue_offset and missing * ENTRY_BYTES <= self.file_bytes:
+            self.tail += ENTRY.pack(self.physical_end, FILLER_SIZE, 0) * missing
+            return
+        while self.files:
+            self._remove(self.files[-1])
+        missing = queue_offset % (self.file_bytes // ENTRY_BYTES)
+        self.tail = bytearray(FILLER * missing)
+        self.tail_position = (queue_offset - missing) * ENTRY_BYTES
+        self.min_queue_offset = queue_offset
+
+    def write_tail(self) -> None:
+        """Hand the tail to the page cache: open, write, close. Raises OSError: then what is left stays."""
+        while self.tail:
+            in_file = self.tail_position % self.file_bytes
+            file, piece = self.tail_position - in_file, self.tail[: self.file_bytes - in_file]
+            self._write(file, in_file, bytes(piece))
+            del self.tail[: len(piece)]
+            self.tail_position += len(piece)
+
+    def _write(self, file: int, in_file: int, data: bytes) -> None:
+        opened = self.disk.open(self.path(file), create=True)
+        try:
+            if file not in self.files:
+                opened.set_length(self.file_bytes)
+                self.files.append(file)
+                self.names_changed = True
+            opened.write_at(in_file, data)
+        finally:
+            opened.close()
+        self.unsynced[self.path(file)] = None
+
+    # Taking away.
+
+    def cut(self, queue_offset: int) -> None:
+        """Take away the entries from this number on: the tail, whole files, and the end of the last file."""
+        if queue_offset == self.max_queue_offset:
+            return
+        end = queue_offset * ENTRY_BYTES
+        del self.tail[max(end - self.tail_position, 0) :]
+        if end < self.tail_position:
+            while self.files and self.files[-1] >= end:
+                self._remove(self.files[-1])
+            if self.files and end < self.files[-1] + self.file_bytes:
+                self._resize(
+                    self.files[-1], end - self.files[-1], self.file_bytes
+                )  # what was cut reads as zeros
+            self.tail_position = end
+        self.max_queue_offset = queue_offset
+        self.min_queue_offset = min(self.min_queue_offset, queue_offset)
+        last = self.entry_at(queue_offset - 1)
+        self.physical_end = last.physical_end if last is not None else 0
+
+    def delete_before(self, physical_offset: int) -> None:
+        """Remove files all of whose records lie below, never the last; find the first entry that does not."""
+        self.min_queue_offset = (self.files[0] if self.files else self.tail_position) // ENTRY_BYTES
+        self.min_queue_offset = self.first_from(physical_offset)
+        while len(self.files) > 1 and self.files[1] <= self.min_queue_offset * ENTRY_BYTES:
+            self._remove(self.files[0])
+
+    def _resize(self, file: int, *lengths: int) -> None:
+        opened = self.disk.open(self.path(file))
+        for length in lengths:
+            opened.set_length(length)
+        opened.close()
+        self.unsynced[self.path(file)] = None
+
+    def _remove(self, file: int) -> None:
+        self._open_files.forget(self.path(file))
+        self.disk.remove(self.path(file))
+        self.files.remove(file)
+        self.unsynced.pop(self.path(file), None)
+        self.names_changed = True
+
+    # Opening.
+
+    def load(self) -> None:
+        """Find the files and the queue's end. Raises StoreError for a file that is none of ours.
+
+        The files end after the first that is short, and before the first that is missing: what lies behind
+        is removed, and `is_damaged` says that the log must be asked again.
+        """
+        is_whole = True
+        for name in self.disk.list(self.directory):
+            file, length = self._checked(name)
+            follows = not self.files or file == self.files[-1] + self.file_bytes
+            self.files.append(file)
+            if not (is_whole and follows):
+                self._remove(file)
+                self.is_damaged = True
+            elif length < self.file_bytes:  # its maker died before it had its length, or while it was cut
+                self._resize(file, self.file_bytes)
+                is_whole, self.is_damaged = False, length > 0
+        while self.files and not self._entries_in(self.files[-1]):
+            self._remove(self.files[-1])  # made, and nothing of what was written to it is left
+        self.names_changed = True  # who wrote them may have died before it synced their names
+        if self.files:
+            self.max_queue_offset = self.files[-1] // ENTRY_BYTES + self._entries_in(self.files[-1])
+            self.tail_position = self.max_queue_offset * ENTRY_BYTES
+            self.delete_before(0)  # steps over the fillers
+            last = self.entry_at(self.max_queue_offset - 1)
+            self.physical_end = last.physical_end if last is not None else 0
+
+    def _checked(self, name: str) -> tuple[int, int]:
+        """The position at which a file begins, and its length. Raises StoreError."""
+        path = f"{self.directory}/{name}"
+        length = self.disk.stat(path).length_bytes
+        if not (len(name) == 20 and name.isdecimal()) or int(name) % self.file_bytes:
+            raise StoreError(f"{path} is not the name of a queue file of {self.file_bytes} bytes")
+        if length > self.file_bytes:
+            raise StoreError(f"{path} has {length} bytes; queue files here have {self.file_bytes}")
+        return int(name), length
+
+    def _entries_in(self, file: int) -> int:
+        """How many entries stand before the first one with size 0, found by halves."""
+
+        def is_free(number: int) -> bool:
+            entry = self._open_files.read(self.path(file), number * ENTRY_BYTES, ENTRY_BYTES)
+            return not any(entry[8:12])
+
+        return bisect_left(range(self.file_bytes // ENTRY_BYTES), True, key=is_free)
+
+    def path(self, file: int) -> str:
+        """The file that begins at this position."""
+        return f"{self.directory}/{file:020d}"
