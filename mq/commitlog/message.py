@@ -65,5 +65,5 @@ def encode_properties(properties: Mapping[str, str]) -> str:
 
 def decode_properties(text: str) -> dict[str, str]:
     """The properties in a text; a piece without a name or a value is passed over, as Java does."""
-    pairs = [pair.partition(NAME_END) for pair in text.split(VALUE_END)]
-    return {name: value for name, _, value in pairs if name and value}
+    pairs = [pair.split(NAME_END, 1) for pair in text.split(VALUE_END)]
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[0] and pair[1]}

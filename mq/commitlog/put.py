@@ -177,11 +177,11 @@ class Dispatcher(Protocol):
     def load(self) -> None:
         """Open what is there; before the log knows its end."""
 
-    def recovered_to(self) -> int:
-        """The physical offset from which it needs dispatching; 0 when nothing is there."""
-
     def recover(self, clean: bool, log_end: int) -> None:
         """Drop what refers to `log_end` or beyond, and what an unclean end may have left half written."""
+
+    def recovered_to(self) -> int:
+        """After `recover`: the physical offset from which it needs dispatching; 0 when nothing is there."""
 
     def rewriting(self, on: bool) -> None:
         """While on, requests are the truth about everything behind them: what differs is overwritten."""

@@ -135,11 +135,11 @@ class MessageStore:
         if reader.cut:
             self.node.journal.complain("log cut", at=reader.position, reason=reader.reason)
         end = self.log.end
-        begins = [dispatcher.recovered_to() for dispatcher in self.dispatchers]
-        self.dispatch_from = max(self.log.min_offset, min(begins + ([] if clean else [start]), default=end))
         self._begin = end
         for dispatcher in self.dispatchers:
             dispatcher.recover(clean, end)
+        begins = [dispatcher.recovered_to() for dispatcher in self.dispatchers] + ([] if clean else [start])
+        self.dispatch_from = max(self.log.min_offset, min(begins, default=end))
         self._dispatch_again(clean, min(self.dispatch_from, end))
         self.node.journal.record(
             "recovered", clean=clean, read_from=start, end=end, dispatched_from=self.dispatch_from

@@ -44,6 +44,7 @@ class ConfigManager(ABC):
         self.node = node
         self._dirty = False
         self._writer: asyncio.Task[None] | None = None
+        self._written: str | None = None  # what the disk holds, once this process has written it
 
     @abstractmethod
     def encode(self) -> str:
@@ -92,20 +93,23 @@ class ConfigManager(ABC):
         disk = self.node.disk
         while self._dirty:
             self._dirty = False
+            text = self.encode()
+            if text == self._written:
+                continue  # a period has passed and nothing has changed: two syncs saved
             try:
-                await self._write_beside()
+                await self._write_beside(text)
                 if disk.exists(self.path):
                     disk.replace(self.path, self.path + ".bak")
                 disk.replace(self.path + ".tmp", self.path)
                 await disk.sync_directory(self.path.rpartition("/")[0])
+                self._written = text
             except OSError as error:
                 self.node.journal.complain("config not written", path=self.path, error=str(error))
                 return
 
-    async def _write_beside(self) -> None:
+    async def _write_beside(self, text: str) -> None:
         file = self.node.disk.open(self.path + ".tmp", create=True)
-        data = self.encode().encode()
         file.set_length(0)
-        file.write_at(0, data)
+        file.write_at(0, text.encode())
         await file.sync()
         file.close()

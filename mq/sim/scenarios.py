@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 
 from mq.runtime.node import Node
+from mq.sim.brokerscenarios import broker_calm, broker_killed
 from mq.sim.faults import SlowDisk
 from mq.sim.simulation import Simulation
 
@@ -218,6 +219,8 @@ TABLE: dict[str, Callable[[Simulation], None]] = {
     "ledger_calm": ledger_calm,
     "ledger_killed": ledger_killed,
     "ledger_without_power": ledger_without_power,
+    "broker_calm": broker_calm,
+    "broker_killed": broker_killed,
 }
 SCENARIOS: list[str] = list(TABLE)
 
