@@ -35,7 +35,7 @@ ORDER = list(FLOORS)
 TOP = {"cli", "commands", "inspect", "system", "__main__"}
 OUTSIDE = {"chapters", "exercises", "tests"}
 ALWAYS_PLUGGED = {"runtime", "wire", "routing"}  # what system.py needs before it plugs the first floor
-MOST_CORE_LINES = 420
+MOST_CORE_LINES = 440
 
 
 def faults(root: Path = ROOT) -> list[Fault]:

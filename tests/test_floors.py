@@ -169,7 +169,7 @@ NAMING = {
     "too large a core": (
         {"mq/wire/big.py": CORE},
         "mq/wire/big.py:1 is the largest core module of chapter 0, whose core has 425 lines of code: "
-        "a page can teach 420, so mark some of it depth",
+        "a page can teach 440, so mark some of it depth",
     ),
 }
 DOORS = {

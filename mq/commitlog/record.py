@@ -19,7 +19,6 @@ import struct
 import zlib
 
 from mq.commitlog.hosts import decode_host
-from mq.commitlog.hosts import encode_host as encode_host
 from mq.commitlog.messageext import MessageExt as MessageExt
 from mq.runtime.errors import StoreError
 

@@ -1,4 +1,4 @@
-"""Reput: what is in the log becomes visible, in order and exactly once · depth
+"""Reput: what is in the log becomes visible, in order and exactly once · core
 
 What always holds: every record below `dispatched_to` has been handed to every derived store, none beyond it
 has, and none is handed on that lies beyond the confirmed offset. After a restart the walk begins early
@@ -57,6 +57,7 @@ class Reput:
         self.dispatched_to = reader.position
 
     def _hand_on(self, requests: Sequence[DispatchRequest]) -> None:
+        """Give requests to every derived store, in the order in which the stores were plugged in."""
         if requests:
             for dispatcher in self.dispatchers:
                 dispatcher.dispatch(requests)

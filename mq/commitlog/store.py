@@ -21,6 +21,7 @@ from collections.abc import Callable
 from mq.commitlog.checkpoint import Checkpoint
 from mq.commitlog.config import MessageStoreConfig
 from mq.commitlog.flush import FlushDiskType, Flusher, GroupCommit
+from mq.commitlog.legal import why_illegal
 from mq.commitlog.load import load_segments
 from mq.commitlog.log import CommitLog
 from mq.commitlog.put import (
@@ -33,10 +34,7 @@ from mq.commitlog.put import (
 )
 from mq.commitlog.reader import LogReader
 from mq.commitlog.record import (
-    MAX_OVERHEAD_BYTES,
-    MAX_PROPERTIES_BYTES,
     MAX_RECORD_BYTES,
-    MAX_TOPIC_BYTES,
     MessageExt,
     RecordError,
     decode_record,
@@ -167,9 +165,12 @@ class MessageStore:
 
     def put(self, message: InnerMessage, done: Done) -> None:
         """Append one message or batch; `done` is called once, when its fate is known."""
-        refused = self._refuse(message)
-        if refused is not None:
-            done(refused)
+        if self.refusal:
+            done(AppendResult(PutStatus.SERVICE_NOT_AVAILABLE, self.refusal))
+            return
+        illegal = why_illegal(message, self.config)
+        if illegal is not None:
+            done(illegal)
             return
         for hook in self.put_message_hooks:
             status = hook(message)
@@ -247,29 +248,6 @@ class MessageStore:
             self._counted.append((queue, queue_offset))
             self._next_offsets[queue] = queue_offset + len(parts)
         return result
-
-    def _refuse(self, message: InnerMessage) -> AppendResult | None:
-        """What no hook and no disk needs to be asked for."""
-        if self.refusal:
-            return AppendResult(PutStatus.SERVICE_NOT_AVAILABLE, self.refusal)
-        if len(message.topic.encode()) > MAX_TOPIC_BYTES:
-            remark = f"the topic is longer than {MAX_TOPIC_BYTES} bytes"
-            return AppendResult(PutStatus.MESSAGE_ILLEGAL, remark)
-        parts = message.parts if message.parts is not None else ((0, message.body, message.properties_text),)
-        total = sum(len(body) for _, body, _ in parts)
-        if not parts:
-            return AppendResult(PutStatus.MESSAGE_ILLEGAL, "a batch without messages")
-        if total > self.config.max_message_size:
-            remark = f"a body of {total} bytes; at most {self.config.max_message_size} are stored"
-            return AppendResult(PutStatus.MESSAGE_ILLEGAL, remark)
-        for _, body, properties_text in parts:
-            length = len(properties_text.encode())
-            if length > MAX_PROPERTIES_BYTES:
-                remark = f"properties of {length} bytes; at most {MAX_PROPERTIES_BYTES} are stored"
-                return AppendResult(PutStatus.PROPERTIES_SIZE_EXCEEDED, remark)
-            if len(body) + length + MAX_OVERHEAD_BYTES > self.log.segments.segment_bytes:
-                return AppendResult(PutStatus.MESSAGE_ILLEGAL, "the message does not fit into one segment")
-        return None
 
     def _acknowledge(self, result: AppendResult, done: Done) -> None:
         """Answer at once when nobody objects: no task and no future for each message."""
