@@ -168,7 +168,7 @@ NAMING = {
     ),
     "too large a core": (
         {"mq/wire/big.py": CORE},
-        "mq/wire/big.py:1 is the largest core module of chapter 0, whose core has 425 lines of code: "
+        "mq/wire/big.py:1 is the largest core module of chapter 0, whose core has 445 lines of code: "
         "a page can teach 440, so mark some of it depth",
     ),
 }

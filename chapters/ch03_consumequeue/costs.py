@@ -19,6 +19,8 @@ from mq.sim.simulation import Simulation
 
 RECORD = bytes(240)  # January's records are about as long
 MESSAGES, FLUSH_EVERY = 20_000, 1_000
+LAYOUTS = (1, 64, 1_024)
+"""For how many queues the same messages are written."""
 
 
 def best_us(work: Callable[[], object], times: int, rounds: int = 5) -> float:
@@ -76,7 +78,7 @@ def measure() -> dict[str, object]:
             QueueStore(sim.node("JFK"), january_log()).dispatch(requests)
 
     layouts = {}
-    for logs in (1, 64, 1_024):
+    for logs in LAYOUTS:
         for name, with_queues in (("logs", False), ("queues", True)):
             for synced, word in ((False, ""), (True, "synced_")):
                 rates = [appends_per_s(logs, with_queues, synced) for _ in range(3)]
@@ -85,6 +87,7 @@ def measure() -> dict[str, object]:
         "entry_at_us": entry_us,
         f"pull_of_{ASKED}_us": pull_us,
         "enter_us": round(best_us(follow, 1, 3) / len(requests), 2),
+        "queues": LAYOUTS,
         "flush_every": FLUSH_EVERY,
         "messages": MESSAGES,
         **layouts,

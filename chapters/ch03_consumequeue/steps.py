@@ -125,8 +125,9 @@ def two_writes() -> list[str]:
             break
     count = sum(map(len, broker.queues))
     return [
-        f"{count:,} events, {writes} writes: the power went once in place of each, and came back",
-        f"{sum(times > 0 for times in twice)} of {writes} restarts entered events twice, "
+        f"{count:,} events, {writes} writes",
+        f"the power went {writes} times, once in place of each",
+        f"{sum(times > 0 for times in twice)} restarts entered events twice,",
         f"at worst {max(twice)} of them",
     ]
 
@@ -177,8 +178,8 @@ def follow() -> list[str]:
         f"log        {len(january_log().requests):,} records, {log_bytes:,} bytes",
         f"queues     {len(counts)}, of {min(counts):,} to {max(counts):,} entries, {queue_bytes:,} bytes",
         f"           {queue_bytes / log_bytes:.1%} of the log",
-        f"again      thrown away, and made again by 1,000 records at a time: {digests[1][:16]}",
-        f"           the first time, record by record:                  {digests[0][:16]}",
+        f"made       record by record:             {digests[0][:16]}",
+        f"again      by 1,000 records at a time:   {digests[1][:16]}",
     ]
 
 
@@ -207,18 +208,16 @@ def ask(
 
 def pull() -> list[str]:
     """The same pulls as on a bare log, with the queue."""
-    rows = [
-        f"{'from':>6}  {'messages':>8}  {'next':>6}  {'entries':>7}  {'records':>7}  {'on a bare log':>13}"
-    ]
+    rows = [f"{'from':>5}  {'messages':>8}  {'next':>5}  {'records':>7}  {'bare log':>8}"]
     with followed() as (_, queues):
         queue_id, _number = hero()
         one = queue(queues, queue_id)
         for start in (0, 1_000, LATE_QUEUE_OFFSET):
             result, read = ask(one, start)
-            entries, count = result.next_begin_offset - start, len(result.records)
+            count = len(result.records)
             rows.append(
-                f"{start:>6,}  {count:>8}  {result.next_begin_offset:>6,}  {entries:>7}  {read:>7}  "
-                f"{touched(queue_id, start):>13,}"
+                f"{start:>5,}  {count:>8}  {result.next_begin_offset:>5,}  {read:>7}  "
+                f"{touched(queue_id, start):>8,}"
             )
     return rows
 
@@ -237,11 +236,10 @@ def filtered() -> list[str]:
                 found += bodies(result.records)
         entries = sum(one.max_queue_offset for one in queues.queues.values())
     return [
-        f"the first pull of queue 0: {first.status.name}, {len(first.records)} messages, "
-        f"next {first.next_begin_offset}",
-        f"all eight queues: {pulls} pulls, {entries:,} entries looked at",
-        f"records read from the log: {read}; messages: {len(found)}, all of them HA: "
-        f"{all(parse(body).tag == 'HA' for body in found)}",
+        f"first pull   {first.status.name}, next {first.next_begin_offset}",
+        f"all queues   {pulls} pulls, {entries:,} entries looked at",
+        f"             {read} records read, {len(found)} messages,",
+        f"             all of them HA: {all(parse(body).tag == 'HA' for body in found)}",
     ]
 
 
@@ -254,7 +252,7 @@ def cut() -> list[str]:
         "a place behind the log's end": ENTRY.pack(len(january_log().data), own[-1].size, 0),
         "the record of another queue": ENTRY.pack(*other_record(queue_id), 0),
     }
-    rows = [f"{'the last entry is':<30}{'file ends at':>12}{'  after recovery'}"]
+    rows = [f"{'the last entry is':<28}{'end':>7}{'after':>8}"]
     for name, data in forged.items():
         with followed() as (sim, queues):
             sim.run(lambda queues=queues: queues.flush(thorough=True))  # type: ignore[misc]
@@ -264,7 +262,7 @@ def cut() -> list[str]:
             again.load()
             end = queue(again, queue_id).max_queue_offset
             again.recover(clean=False, log_end=january_log().max_physical_offset)
-            rows.append(f"{name:<30}{end:>12,}{queue(again, queue_id).max_queue_offset:>16,}")
+            rows.append(f"{name:<28}{end:>7,}{queue(again, queue_id).max_queue_offset:>8,}")
     return rows
 
 
@@ -304,17 +302,16 @@ def power(seed: int = SEED) -> list[str]:
         after.dispatch(later)
         after.rewriting(False)
         right = [survivors(after, queue_id, wanted[queue_id]) for queue_id in range(QUEUES)]
-    rows = ["queue  synced  entered  file ends at  of these right  right after recovery"]
+    rows = ["queue  synced  entered     end   right   after"]
     for queue_id, all_of_it in enumerate(wanted):
         safe = sum(request.physical_offset < begin for request in all_of_it)
         rows.append(
-            f"{queue_id:>5}  {safe:>6,}  {len(all_of_it):>7,}  {ends[queue_id]:>12,}  "
-            f"{there[queue_id]:>14,}  {right[queue_id]:>20,}"
+            f"{queue_id:>5}  {safe:>6,}  {len(all_of_it):>7,}  {ends[queue_id]:>6,}  "
+            f"{there[queue_id]:>6,}  {right[queue_id]:>6,}"
         )
     lost, unsynced = sum(map(len, wanted)) - sum(there), len(later)
     rows.append(
-        f"seed {seed}: {lost} of {unsynced:,} unsynced entries gone or wrong; "
-        f"the log read again from {begin:,}"
+        f"seed {seed}: {lost} of {unsynced:,} unsynced entries gone,\nthe log read again from {begin:,}"
     )
     return rows
 

@@ -9,12 +9,16 @@ Real: org.apache.rocketmq.remoting.protocol.RemotingCommand.encode (equivalent)
 
 import struct
 
+from mq.wire.binary_header import BinaryHeader
 from mq.wire.command import HeaderCodec, RemotingCommand
 from mq.wire.errors import FrameError
 from mq.wire.json_header import JsonHeader
 
-JSON = 0
-CODECS: dict[int, HeaderCodec] = {JSON: JsonHeader()}  # another codec is one more line here
+JSON, BINARY = 0, 1
+CODECS: dict[int, HeaderCodec] = {
+    JSON: JsonHeader(),
+    BINARY: BinaryHeader(),
+}
 
 HEADER_MAX_LENGTH = 256 << 10  # ours: 32,767 bytes of properties, each as \uXXXX, and room to spare
 
