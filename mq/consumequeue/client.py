@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from mq.clients.subscription import SubscriptionData, build_subscription
+from mq.commitlog.compressed import unpack_bodies
 from mq.commitlog.record import MessageExt, decode_records
 from mq.consumequeue.filter import only_tagged
 from mq.consumequeue.headers import (
@@ -133,7 +134,7 @@ class PullConsumer(Participant):
         told = decode_header(PullReplyHeader, answer.ext_fields)
         self._suggested[queue] = told.suggest_which_broker_id
         messages = only_tagged(decode_records(answer.body), subscription)
-        return PullOutcome(status, messages, told.next_begin_offset, told.min_offset, told.max_offset)
+        return PullOutcome(status, unpack_bodies(messages), told.next_begin_offset, told.min_offset, told.max_offset)
 
     # Questions about a queue.
 
@@ -184,7 +185,7 @@ class PullConsumer(Participant):
             if answer.code != ResponseCode.QUERY_NOT_FOUND:
                 found += decode_records(expect_success(answer).body)
         named = [message for message in found if message.topic == topic and _has_key(message, key)]
-        return sorted(named, key=lambda message: message.store_timestamp_ms)
+        return sorted(unpack_bodies(named), key=lambda message: message.store_timestamp_ms)
 
     async def ask(
         self,

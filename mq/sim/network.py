@@ -7,7 +7,6 @@ connect to it ends after three seconds.
 """
 
 import asyncio
-import errno
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -20,6 +19,8 @@ from mq.sim.loop import VirtualLoop
 from mq.sim.transport import Endpoint, SimTransport
 
 CONNECT_TIMEOUT_S = 3.0
+# Linux's numbers on every system: they stand in remarks, and a journal must not depend on where it is made.
+LINUX_EADDRINUSE, LINUX_ETIMEDOUT, LINUX_ECONNREFUSED = 98, 110, 111
 LOOPBACK_LATENCY_S = 0.00002
 MIN_LATENCY_S, MAX_LATENCY_S = 0.0001, 0.0005
 FIRST_FREE_PORT, FIRST_CLIENT_PORT = 40_000, 50_000
@@ -125,7 +126,7 @@ class Network:
         life.check()
         port = port or next(p for p in range(FIRST_FREE_PORT, 65536) if not self._taken((address, p)))
         if self._taken((address, port)):
-            raise OSError(errno.EADDRINUSE, f"address {address}:{port} is in use")
+            raise OSError(LINUX_EADDRINUSE, f"address {address}:{port} is in use")
         listener = SimListener(self, life, (address, port), factory)
         self.listeners[address, port] = listener
         return listener
@@ -152,12 +153,12 @@ class Network:
 
     def _time_out(self, future: "asyncio.Future[Any]", there: Endpoint) -> None:
         if not future.done():
-            future.set_exception(TimeoutError(errno.ETIMEDOUT, f"no answer from {there[0]}:{there[1]}"))
+            future.set_exception(TimeoutError(LINUX_ETIMEDOUT, f"no answer from {there[0]}:{there[1]}"))
 
     def _refuse(self, future: "asyncio.Future[Any]", there: Endpoint) -> None:
         if not future.done():
             refused = f"nobody listens at {there[0]}:{there[1]}"
-            future.set_exception(ConnectionRefusedError(errno.ECONNREFUSED, refused))
+            future.set_exception(ConnectionRefusedError(LINUX_ECONNREFUSED, refused))
 
     def _knock(
         self,
