@@ -251,3 +251,21 @@ def test_a_planted_mistake_is_found_and_called_by_its_name(
         f"every restart of {len(SEEDS)} seeds was called right with the mistake in place"
     )
     assert re.search(planted.sentence, failed.failure), failed.failure
+
+
+# ---------------------------------------------------------------- a clock that is set back
+
+HOUR_BACK_MS = -3_600_000
+
+
+def test_a_clock_that_is_set_back_hides_nothing_from_recovery() -> None:
+    """Recovery begins at a segment by its store time; see MessageStore._stamp_ms."""
+    every = all_right(jobs_for("SYNC_FLUSH", "power", (1,), 40, jump_ms=HOUR_BACK_MS))
+    assert not any(outcome.missing for outcome in every)
+
+
+def test_stamps_that_follow_the_clock_back_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MessageStore, "_stamp_ms", lambda store: store.node.wall_ms())
+    wrong = first_failure(jobs_for("SYNC_FLUSH", "power", (1,), 4, jump_ms=HOUR_BACK_MS))
+    assert wrong is not None, "no restart was wrong although new records look older than the checkpoint"
+    assert "diverged" in (wrong.failure or ""), wrong.failure
