@@ -8,7 +8,6 @@ import pytest
 from mq.wire.codec import decode_frame, encode_frame
 from mq.wire.codes import RequestCode, request_name, response_name
 from mq.wire.command import RemotingCommand
-from mq.wire.errors import FrameError
 from mq.wire.headers import decode_header, encode_header, wire_name
 from tests.wire_rig import FRAMES, REAL, Capture, captures
 
@@ -159,15 +158,6 @@ def test_a_reply_without_fields_is_the_one_java_writes() -> None:
     assert frame[8:] == text
     empty = encode_frame(RemotingCommand(0, {}, flag=1, opaque=9, version=0))
     assert empty[8:] == text.replace(b'"flag"', b'"extFields":{},"flag"')
-
-
-def test_a_binary_header_is_refused_as_an_unknown_codec() -> None:
-    """The other codec of RocketMQ, code 105 for topic T: until it is read it must not be taken for JSON."""
-    frame = bytes.fromhex(
-        "00000025 01000021 0069 00 0000 00000001 00000000 00000000 0000000c 0005 746f706963 00000001 54"
-    )
-    with pytest.raises(FrameError, match="unknown header codec 1"):
-        decode_frame(frame[4:])
 
 
 def test_a_code_has_its_published_name_and_an_unknown_one_its_number() -> None:

@@ -79,9 +79,10 @@ class CommitLog:
 
     def read(self, physical_offset: int, length: int) -> bytes:
         """Up to `length` written bytes of one segment; empty when they are gone or not there yet."""
+        length = min(length, self.written_to - physical_offset)
         if physical_offset < 0 or length <= 0:
             return b""
-        return self.segments.read(physical_offset, min(length, self.written_to - physical_offset))
+        return self.segments.read(physical_offset, length)
 
     async def sync(self) -> None:
         """Make everything written so far durable. Raises OSError."""
