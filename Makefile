@@ -5,8 +5,9 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 STAMP := .venv/.ready
 JOBS ?= auto
+PORT ?= 8000
 
-.PHONY: help setup tour test lint golden measure worlds crash clean
+.PHONY: help setup tour book test lint golden measure browser worlds crash clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +24,9 @@ $(STAMP): pyproject.toml tests/find_python.sh
 tour: $(STAMP) ## January 2013 through the whole broker, in one terminal page
 	@$(PY) -m chapters.tour
 
+book: $(STAMP) ## build the book and serve it on this machine (PORT=8000), anew with every change
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --strict --dev-addr 127.0.0.1:$(PORT)
+
 test: $(STAMP) ## every test of the suite, on all cores (JOBS=2 for two)
 	@$(PY) -m pytest -q -n $(JOBS)
 
@@ -35,6 +39,10 @@ golden: $(STAMP) ## remake every deterministic output that the book shows
 
 measure: $(STAMP) ## remake docs/measured.toml: every figure that was measured
 	@$(PY) -m tests.measure
+	@$(PY) -m docs.weave
+
+browser: $(STAMP) ## the book in headless Chromium: errors, other hosts, sideways scrolling
+	@$(PY) -m tests.browser
 
 worlds: $(STAMP) ## one seed, one journal: every Python here, three hash seeds, Pyodide in Node
 	@$(PY) -m tests.worlds

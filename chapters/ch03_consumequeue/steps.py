@@ -9,27 +9,21 @@ is one in memory (`logs.PaperLog`), its records byte for byte RocketMQ's; queues
 
 import hashlib
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from zlib import crc32
 
-from chapters import picture
 from chapters.ch03_consumequeue.logs import PaperLog, bodies
 from chapters.ch03_consumequeue.naive import Disk, Follower, PowerCut, positions
-from chapters.story import DEPARTED, SCHEDULED, Event, january, new_york, new_york_ms, parse
+from chapters.story import DEPARTED, Event, january, new_york, new_york_ms, parse
 from chapters.toy import Broker
 from mq.clients.subscription import build_subscription
-from mq.commitlog.config import MessageStoreConfig
-from mq.commitlog.javahash import java_hash
 from mq.commitlog.put import DispatchRequest
-from mq.consumequeue.config import ConsumeQueueConfig
 from mq.consumequeue.filter import TagFilter
-from mq.consumequeue.getmessage import SCAN_BYTES, GetMessageResult, Limits, get_message
+from mq.consumequeue.getmessage import GetMessageResult, Limits, get_message
 from mq.consumequeue.queue import ENTRY, ENTRY_BYTES, FILE_BYTES, ConsumeQueue
 from mq.consumequeue.store import QueueStore
-from mq.runtime.disk import PAGE_BYTES
 from mq.sim.simulation import Simulation
 
 TOPIC, QUEUES = "flights", 8
@@ -57,10 +51,15 @@ def january_log() -> PaperLog:
     return log
 
 
+def is_departure(event: Event) -> bool:
+    """HA51's of January 9."""
+    return (event.flight_id, event.kind) == (HERO, DEPARTED)
+
+
 @cache
 def hero() -> tuple[int, int]:
     """HA51's departure of January 9: its queue, and its queue offset there."""
-    index = next(i for i, event in enumerate(january()) if (event.flight_id, event.kind) == (HERO, DEPARTED))
+    index = next(i for i, event in enumerate(january()) if is_departure(event))
     request = january_log().requests[index]
     return request.queue_id, request.queue_offset
 
@@ -275,8 +274,9 @@ def other_record(queue_id: int) -> tuple[int, int]:
 # ---------------------------------------------------------------- the faults
 
 
-def power(seed: int = SEED) -> list[str]:
-    """The power goes at noon on the 30th; nothing was synced since midnight. What do the files hold?
+@contextmanager
+def torn(seed: int) -> Iterator[tuple[QueueStore, list[DispatchRequest], list[DispatchRequest]]]:
+    """The queues after the power went, not yet recovered; what was synced before, and what was not.
 
     A broker syncs its queues once a minute; half a day without it shows more.
     """
@@ -293,9 +293,15 @@ def power(seed: int = SEED) -> list[str]:
         sim.kill("JFK", death="power")
         after = QueueStore(sim.restart("JFK"), log)
         after.load()
+        yield after, synced, later
+
+
+def power(seed: int = SEED) -> list[str]:
+    """The power goes at noon on the 30th; nothing was synced since midnight. What do the files hold?"""
+    with torn(seed) as (after, synced, later):
         wanted = [of_queue(synced + later, queue_id) for queue_id in range(QUEUES)]
         there = [survivors(after, queue_id, wanted[queue_id]) for queue_id in range(QUEUES)]
-        ends = [one.max_queue_offset if (one := after.find(TOPIC, i)) else 0 for i in range(QUEUES)]
+        ends = [queue(after, queue_id).max_queue_offset for queue_id in range(QUEUES)]
         begin = later[0].physical_offset
         after.recover(clean=False, log_end=later[-1].physical_offset + later[-1].size)
         after.rewriting(True)
@@ -304,15 +310,14 @@ def power(seed: int = SEED) -> list[str]:
         right = [survivors(after, queue_id, wanted[queue_id]) for queue_id in range(QUEUES)]
     rows = ["queue  synced  entered     end   right   after"]
     for queue_id, all_of_it in enumerate(wanted):
-        safe = sum(request.physical_offset < begin for request in all_of_it)
+        safe = len(of_queue(synced, queue_id))
         rows.append(
             f"{queue_id:>5}  {safe:>6,}  {len(all_of_it):>7,}  {ends[queue_id]:>6,}  "
             f"{there[queue_id]:>6,}  {right[queue_id]:>6,}"
         )
-    lost, unsynced = sum(map(len, wanted)) - sum(there), len(later)
-    rows.append(
-        f"seed {seed}: {lost} of {unsynced:,} unsynced entries gone,\nthe log read again from {begin:,}"
-    )
+    lost = sum(map(len, wanted)) - sum(there)
+    rows.append(f"seed {seed}: {lost} of {len(later):,} unsynced entries gone,")
+    rows.append(f"the log read again from {begin:,}")
     return rows
 
 
@@ -352,81 +357,6 @@ STEPS: dict[str, Callable[[], list[str]]] = {
     "power": power,
     "fire": fire,
 }
-
-
-# ---------------------------------------------------------------- what the page shows
-
-
-def pictures() -> dict[str, str]:
-    """The 20 bytes of one entry, and a piece of the log with the queue that points into it."""
-    queue_id, number = hero()
-    with followed() as (_, queues):
-        one = queue(queues, queue_id)
-        data, found = one.read(number, 1), one.entry_at(number)
-    assert found is not None
-    parts = [
-        picture.Field(
-            "physical offset", data[:8], f"{found.physical_offset:,}: here its record begins in the log"
-        ),
-        picture.Field("size", data[8:12], f"{found.size} bytes: so long is the record"),
-        picture.Field("tags code", data[12:], f"{found.tags_code}: the Java hash of its tag, HA"),
-    ]
-    log = [(request.physical_offset, request.queue_id) for request in january_log().requests[:SHOWN_RECORDS]]
-    own = [
-        request.queue_offset
-        for request in january_log().requests[:SHOWN_RECORDS]
-        if request.queue_id == queue_id
-    ]
-    points = ", ".join(str(at) for at, of in log if of == queue_id)
-    return {
-        "entry.svg": picture.fields(
-            "The 20 bytes of one entry",
-            f"Eight bytes of physical offset, {found.physical_offset}; four of size, {found.size}; eight of "
-            f"tags code, {found.tags_code}. Bytes that are not zero have a thick outline.",
-            parts,
-        ),
-        "log-and-queue.svg": picture.log_and_queue(
-            f"The first {len(log)} records of the log, and queue {queue_id}",
-            f"{len(log)} records of eight queues lie side by side. Queue {queue_id} is an array of "
-            f"{len(own)} entries, which hold the positions of its own records: {points}.",
-            log,
-            queue_id,
-            own,
-        ),
-    }
-
-
-def figures() -> dict[str, int | str]:
-    """Every number that the page says and no output on it shows."""
-    events = january()
-    midnight = Counter(event.when_ms for event in events if event.kind == SCHEDULED)
-    own = [request for request in january_log().requests if request.queue_id == hero()[0]]
-    first_tagged = next(one.queue_offset for one in own if one.tags_code == java_hash("HA"))
-    return {
-        "queues": QUEUES,
-        "asked for in one pull": ASKED,
-        "scheduled at midnight": sum(midnight.values()),
-        "midnights": len(midnight),
-        "most in one millisecond": max(midnight.values()),
-        "entries in a file": FILE_BYTES // ENTRY_BYTES,
-        "bytes of entries that a pull reads": SCAN_BYTES,
-        "first HA in the queue": first_tagged,
-        "events of HA": sum(event.tag == "HA" for event in events),
-        "entries in a page": PAGE_BYTES // ENTRY_BYTES,
-        "pages before a write": ConsumeQueueConfig().flush_consume_queue_least_pages,
-        "seconds from sync to sync": MessageStoreConfig().flush_consume_queue_thorough_interval // 1_000,
-        "minutes late": next(
-            event.delay_minutes for event in events if event.flight_id == HERO and event.kind == DEPARTED
-        ),
-    }
-
-
-def golden() -> dict[str, str]:
-    """What each step prints, the pictures, and every other figure that the page quotes."""
-    printed = {f"{name}.txt": "\n".join(step()) + "\n" for name, step in STEPS.items()}
-    told = "# Made by `make golden`: numbers that the page says and no output on it shows.\n"
-    told += "".join(f'"{name}" = {value}\n' for name, value in figures().items())
-    return {**printed, **pictures(), "figures.toml": told}
 
 
 def main(arguments: list[str]) -> int:
