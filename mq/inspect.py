@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 
 from mq.commitlog import record as records
 from mq.commitlog.message import decode_properties
+from mq.routing.bodies import read_object
 from mq.runtime.disk import Disk, File
 from mq.runtime.errors import StoreError
 
@@ -324,10 +325,10 @@ def _checkpoint(path: str, file: File, say: Say, limit: int, start: int | None) 
 
 def _table(path: str, file: File, say: Say, limit: int, start: int | None) -> int:
     try:
-        told = json.loads(file.read_at(0, file.length()))
+        told = read_object(file.read_at(0, file.length()), "this table")  # also with fastjson's bare keys
         text = json.dumps(told, indent=2, ensure_ascii=False)
     except (ValueError, RecursionError) as error:
-        say(f"DAMAGED: not JSON ({error})")
+        say(f"DAMAGED: {error}")
         return 1
     lines = text.splitlines()
     for line in lines[: max(limit, 1) * 10]:

@@ -418,7 +418,7 @@ def test_a_checkpoint_and_a_table_are_shown(tmp_path: Path) -> None:
     assert told(table)[1][1:] == ["  {", '    "dataVersion": {', '      "counter": 3', "    }", "  }"]
     table.write_text('{"dataVersion":')
     damages, said = told(table)
-    assert damages == 1 and said[-1].startswith("DAMAGED: not JSON")
+    assert damages == 1 and said[-1].startswith("DAMAGED: this table is not JSON")
 
 
 def test_a_reader_that_has_seen_enough_ends_the_output_quietly(tmp_path: Path) -> None:

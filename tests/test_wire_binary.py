@@ -100,7 +100,7 @@ def test_a_header_that_is_cut_anywhere_is_a_frame_error(length: int) -> None:
 
 def test_bytes_behind_the_pairs_are_a_frame_error() -> None:
     """Else a wrong length would go unnoticed."""
-    with pytest.raises(FrameError, match="13 bytes of pairs|12 bytes of pairs are told, 13 follow"):
+    with pytest.raises(FrameError, match="12 bytes of pairs are told, 13 follow"):
         BinaryHeader().decode(WHOLE + b"\0")
 
 

@@ -124,6 +124,8 @@ class SubscriptionGroupManager(ConfigManager):
         told = read_object(text, self.path)
         version = DataVersion.from_json(as_object(told.get("dataVersion"), "dataVersion"))
         groups = as_object(told["subscriptionGroupTable"], "subscriptionGroupTable")
+        if groups.pop("", None) is not None:  # a real broker lets a pull make such a group, and keeps it
+            self.node.journal.complain("group without a name left out", path=self.path)
         read = [SubscriptionGroupConfig.from_json(as_object(each, name)) for name, each in groups.items()]
         self.table |= {config.group_name: config for config in read}
         self.data_version = version

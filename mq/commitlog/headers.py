@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from mq.wire.errors import HeaderError
 from mq.wire.headers import wire_name
 
+FAQ = "\nSee http://rocketmq.apache.org/docs/faq/ for further details."  # RocketMQ's own words
+
 
 @dataclass(slots=True)
 class SendMessageRequestHeader:

@@ -1,8 +1,10 @@
 """SendMessageProcessor: may this message be stored, and what does the sender get to hear? · depth
 
 What always holds: a message is checked in RocketMQ's order, and the first check that fails is the answer. The
-stored properties are the client's, without WAIT (it concerns only this request) and with CLUSTER. An answer
-always has extFields, also when it refuses: Java clients look into them unasked.
+stored properties are the client's in its order, without WAIT (it concerns only this request), without names
+that have no value, and with CLUSTER. A message in a batch keeps its own properties as they came and gets
+those of the batch, WAIT included, as in the real broker. An answer always has extFields, also when it
+refuses: Java clients look into them unasked.
 
 `send_message_hooks` see sends of clients only, after the checks: half messages hang there (chapter 7). The
 store's own `put_message_hooks` see every put.
@@ -16,6 +18,7 @@ from collections.abc import Callable
 
 from mq.commitlog.batch import decode_batch
 from mq.commitlog.headers import (
+    FAQ,
     SendMessageRequestHeader,
     SendMessageResponseHeader,
     ViewMessageRequestHeader,
@@ -23,7 +26,7 @@ from mq.commitlog.headers import (
     from_v2,
 )
 from mq.commitlog.hosts import encode_host, offset_message_id
-from mq.commitlog.message import PROPERTY_CLUSTER, PROPERTY_WAIT, VALUE_END, decode_properties
+from mq.commitlog.message import NAME_END, PROPERTY_CLUSTER, PROPERTY_WAIT, VALUE_END, decode_properties
 from mq.commitlog.put import AppendResult, InnerMessage, PutStatus
 from mq.commitlog.record import TRANSACTION_MASK, TRANSACTION_PREPARED
 from mq.commitlog.store import MessageStore
@@ -77,7 +80,6 @@ class SendMessageProcessor:
         self.store = store
         self.send_message_hooks: list[SendHook] = []
         self._cluster = broker.config.broker_cluster_name
-        self._cluster_property = f"{PROPERTY_CLUSTER}\x01{self._cluster}"
         self._store_host = b""
 
     def process(self, request: Request) -> None:
@@ -116,7 +118,7 @@ class SendMessageProcessor:
             if topic is None and name.startswith(RETRY_TOPIC_PREFIX):
                 topic = topics.create_retry_topic(name)
         if topic is None:
-            raise MQError(f"topic[{name}] not exist, apply first please!", ResponseCode.TOPIC_NOT_EXIST)
+            raise MQError(f"topic[{name}] not exist, apply first please!{FAQ}", ResponseCode.TOPIC_NOT_EXIST)
         if not config.broker_permission & PERM_WRITE and topic.order:
             remark = f"the broker[{self.broker.address}] sending message is forbidden"
             raise MQError(remark, ResponseCode.NO_PERMISSION)
@@ -135,13 +137,15 @@ class SendMessageProcessor:
         queue_id = header.queue_id
         if queue_id < 0:
             queue_id = self.broker.node.random.randrange(max(topic.write_queue_nums, 1))
+        properties = decode_properties(header.properties or "")
+        wait = properties.get(PROPERTY_WAIT, "true") != "false"
+        if not header.batch:
+            properties.pop(PROPERTY_WAIT, None)
+        properties[PROPERTY_CLUSTER] = self._cluster
+        text = VALUE_END.join([f"{name}{NAME_END}{value}" for name, value in properties.items()])
         parts = None
         if header.batch:
-            parts = [(flag, body, self._stored(text)) for flag, body, text in decode_batch(request.body)]
-        text = header.properties or ""
-        properties = decode_properties(text)
-        wait = properties.pop(PROPERTY_WAIT, "true") != "false"
-        properties[PROPERTY_CLUSTER] = self._cluster
+            parts = [(flag, body, _joined(own, text)) for flag, body, own in decode_batch(request.body)]
         if not self._store_host:
             self._store_host = encode_host(self.broker.address)  # the port is known once we listen
         return InnerMessage(
@@ -149,7 +153,7 @@ class SendMessageProcessor:
             queue_id,
             request.command.body,
             properties,
-            "" if parts is not None else self._stored(text),
+            "" if parts is not None else text,
             header.born_timestamp,
             encode_host(request.connection.peer),
             self._store_host,
@@ -159,14 +163,6 @@ class SendMessageProcessor:
             wait,
             parts,
         )
-
-    def _stored(self, text: str) -> str:
-        """The client's properties as they are stored: in its order, without WAIT, with CLUSTER at the end."""
-        if PROPERTY_WAIT in text:
-            pairs = [pair for pair in text.split(VALUE_END) if pair and not pair.startswith("WAIT\x01")]
-            text = VALUE_END.join(pairs)
-        text = text.removesuffix(VALUE_END)
-        return f"{text}{VALUE_END}{self._cluster_property}" if text else self._cluster_property
 
     def _answer(self, request: Request, queue_id: int, store_host: bytes, result: AppendResult) -> None:
         if result.status not in STORED:
@@ -195,6 +191,11 @@ class SendMessageProcessor:
         request.reply(RemotingCommand(RESPONSE_OF[result.status], encode_header(fields), remark=remark))
 
 
+def _joined(own: str, of_all: str) -> str:
+    """What one message of a batch is stored with: its own properties as they came, then the batch's."""
+    return f"{own.removesuffix(VALUE_END)}{VALUE_END}{of_all}" if own else of_all
+
+
 class ViewMessageProcessor:
     """Answers 33: one message by its physical offset."""
 
@@ -208,4 +209,4 @@ class ViewMessageProcessor:
         message = self.store.record_at(physical_offset, size)
         if message is None:
             raise MQError(f"can not find message by the offset, {physical_offset}")
-        request.succeed({}, self.store.read(physical_offset, size))
+        request.succeed(body=self.store.read(physical_offset, size))

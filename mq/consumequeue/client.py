@@ -134,7 +134,9 @@ class PullConsumer(Participant):
         told = decode_header(PullReplyHeader, answer.ext_fields)
         self._suggested[queue] = told.suggest_which_broker_id
         messages = only_tagged(decode_records(answer.body), subscription)
-        return PullOutcome(status, unpack_bodies(messages), told.next_begin_offset, told.min_offset, told.max_offset)
+        return PullOutcome(
+            status, unpack_bodies(messages), told.next_begin_offset, told.min_offset, told.max_offset
+        )
 
     # Questions about a queue.
 

@@ -7,13 +7,12 @@ Real: org.apache.rocketmq.common.protocol.header.PullMessageRequestHeader and it
 
 from dataclasses import dataclass
 
+from mq.commitlog.headers import FAQ as FAQ
 from mq.wire.command import RemotingCommand
 
 HAS_COMMIT_OFFSET = 1  # bits of a pull's sys flag
 MAY_SUSPEND = 2
 HAS_SUBSCRIPTION = 4
-
-FAQ = "\nSee http://rocketmq.apache.org/docs/faq/ for further details."
 
 
 @dataclass(slots=True)

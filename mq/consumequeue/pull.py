@@ -129,7 +129,7 @@ class PullMessageProcessor:
             raise MQError(f"subscription group no permission, {name}", ResponseCode.NO_PERMISSION)
         config = broker.topics.find(topic)
         if config is None:
-            remark = f"topic[{topic}] not exist, apply first please!{FAQ}"
+            remark = f"topic[{topic}] not exist, apply first please! {FAQ}"
             raise MQError(remark, ResponseCode.TOPIC_NOT_EXIST)
         if not config.perm & PERM_READ:
             raise MQError(f"the topic[{topic}] pulling message is forbidden", ResponseCode.NO_PERMISSION)

@@ -22,10 +22,12 @@ from mq.consumequeue.offsets import ConsumerOffsetManager
 from mq.consumequeue.store import QueueStore
 from mq.runtime.errors import MQError
 from mq.wire.codes import ResponseCode
+from mq.wire.command import RemotingCommand
 from mq.wire.rpc import Request
 
 UNIQUE_KEY_QUERY = "_UNIQUE_KEY_QUERY"  # says that the key is a client's id: look for more of the same
 NO_MESSAGES = -1
+NOTHING_INDEXED = {"indexLastUpdatePhyoffset": "0", "indexLastUpdateTimestamp": "0"}
 
 
 class QueueQueries:
@@ -129,7 +131,8 @@ class QueryMessageProcessor:
         body = b"".join(records)
         if not body:
             remark = "can not find message, maybe time range not correct"
-            raise MQError(remark, ResponseCode.QUERY_NOT_FOUND)
+            request.reply(RemotingCommand(ResponseCode.QUERY_NOT_FOUND, dict(NOTHING_INDEXED), remark=remark))
+            return
         fields = {
             "indexLastUpdatePhyoffset": str(found.last_update_physical_offset),
             "indexLastUpdateTimestamp": str(found.last_update_timestamp_ms),

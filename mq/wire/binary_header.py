@@ -21,8 +21,8 @@ from mq.wire.command import RemotingCommand
 from mq.wire.errors import FrameError
 
 LANGUAGES = (
-    "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST",
-    "NODE_JS",
+    "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS",
+    "RUST", "NODE_JS",
 )  # fmt: skip
 """Their place is their number on the wire. Another name travels as OTHER, another number is read as OTHER."""
 
@@ -37,7 +37,7 @@ class BinaryHeader:
     """Fixed numbers first, then texts behind their lengths."""
 
     def encode(self, command: RemotingCommand) -> bytes:
-        """Raises ValueError when code or version needs more than 16 bits, or a name more than 32,767 bytes."""
+        """Raises ValueError when code or version needs more than 16 bits, a name more than 32,767 bytes."""
         language = LANGUAGES.index(command.language) if command.language in LANGUAGES else OTHER
         try:
             fixed = _FIXED.pack(command.code, language, command.version, command.opaque, command.flag)
