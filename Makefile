@@ -7,7 +7,7 @@ STAMP := .venv/.ready
 JOBS ?= auto
 PORT ?= 8000
 
-.PHONY: help setup tour book test lint golden measure browser worlds crash clean
+.PHONY: help setup tour book test lint golden measure browser worlds crash interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ worlds: $(STAMP) ## one seed, one journal: every Python here, three hash seeds, 
 
 crash: $(STAMP) ## a crash at every disk call of every scenario
 	@$(PY) -m tests.crash
+
+interop: $(STAMP) ## clients and servers that nobody here wrote, against ours (needs Java, Maven, Node and root)
+	@$(PY) -m tests.interop
 
 clean: ## remove what can be made again (.venv, build); work/ is yours and stays
 	@rm -rf .venv build dist site .hypothesis

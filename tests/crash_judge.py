@@ -17,7 +17,7 @@ that was promised to nobody may come back with a sector of its properties as zer
 
 from collections import Counter
 
-from mq.commitlog.message import PROPERTY_CLUSTER, PROPERTY_UNIQ_KEY, encode_properties
+from mq.commitlog.message import PROPERTY_UNIQ_KEY
 from mq.commitlog.reader import LogReader
 from mq.commitlog.record import MessageExt
 from mq.commitlog.store import MessageStore
@@ -130,7 +130,7 @@ def is_torn(record: MessageExt, history: History) -> bool:
     if "\0" not in text:
         return False
     for sent in history.sent.values():
-        stored = f"{encode_properties(sent.stored)}CLUSTER\x01DefaultCluster"
+        stored = sent.stored
         if (sent.topic, sent.body, len(stored)) == (record.topic, record.body, len(text)):
             return all(is_one in ("\0", was) for is_one, was in zip(text, stored, strict=True))
     return False
@@ -156,8 +156,7 @@ def check_log(records: list[MessageExt], history: History) -> list[Sent]:
 
 def check_equal(record: MessageExt, sent: Sent) -> None:
     """The record is the message that was sent, and lies where its sender was told."""
-    properties = {**sent.stored, PROPERTY_CLUSTER: "DefaultCluster"}
-    if (record.topic, record.body, record.properties) != (sent.topic, sent.body, properties):
+    if (record.topic, record.body, record.properties_text) != (sent.topic, sent.body, sent.stored):
         raise Anomaly(f"phantom: {record} is not what was sent as {sent}")
     place = record.queue_id, record.queue_offset, record.physical_offset
     told = sent.queue_id, sent.queue_offset, sent.physical_offset

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mq.commitlog.client import Producer, SendStatus
-from mq.commitlog.message import PROPERTY_UNIQ_KEY, PROPERTY_WAIT, Message
+from mq.commitlog.message import PROPERTY_UNIQ_KEY, PROPERTY_WAIT, Message, encode_properties
 from mq.consumequeue.client import PullConsumer
 from mq.routing.broker import Broker
 from mq.routing.client import ClientInstance, MessageQueue, create_topic
@@ -44,6 +44,7 @@ class Sent:
     topic: str
     body: bytes
     properties: dict[str, str]
+    in_batch: bool = False
     acknowledged_ms: float | None = None
     queue_id: int = -1
     queue_offset: int = -1
@@ -55,9 +56,12 @@ class Sent:
         return self.properties[PROPERTY_UNIQ_KEY]
 
     @property
-    def stored(self) -> dict[str, str]:
-        """Its properties without WAIT, which concerns only the request."""
-        return {name: value for name, value in self.properties.items() if name != PROPERTY_WAIT}
+    def stored(self) -> str:
+        """Its properties as they are stored: with CLUSTER, and without WAIT unless in a batch."""
+        text = encode_properties(self.properties)
+        if self.in_batch:  # its own WAIT as it came, then the batch's
+            text += encode_properties({PROPERTY_WAIT: "true"}) * 2
+        return f"{text}CLUSTER\x01DefaultCluster"
 
     def __str__(self) -> str:
         where = f" at {self.topic}/{self.queue_id}@{self.queue_offset}" if self.acknowledged_ms else ""
@@ -102,7 +106,7 @@ class Client:
         await self.instance.add(self.consumer)
         await self.instance.start()
 
-    def message(self, topic: str, size: int = 0) -> Message:
+    def message(self, topic: str, size: int = 0, in_batch: bool = False) -> Message:
         """The next message; its body, tag and keys follow from its number."""
         number = len(self.history.sent)
         size = size or 60 + number * 97 % 500
@@ -110,7 +114,7 @@ class Client:
         keys = f"flight{number % 7} tail{number % 3}" if number % 4 else f"flight{number % 7}"
         message = Message(topic, body, tags="AB"[number % 2], keys=keys)
         message.properties[PROPERTY_UNIQ_KEY] = f"{number:032X}"
-        sent = Sent(number, topic, body, dict(message.properties))
+        sent = Sent(number, topic, body, dict(message.properties), in_batch)
         self.history.sent[sent.uniq_key] = sent
         return message
 
@@ -122,7 +126,7 @@ class Client:
 
     async def send_batch(self, topic: str, queue_id: int, count: int) -> None:
         """Several messages in one request."""
-        messages = [self.message(topic) for _ in range(count)]
+        messages = [self.message(topic, in_batch=True) for _ in range(count)]
         result = await self.producer.send_batch(messages, self.queue(topic, queue_id))
         self._note(messages, result.status, queue_id, result.queue_offset, result.offset_msg_id)
 

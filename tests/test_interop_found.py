@@ -14,6 +14,7 @@ from mq.runtime.real import RealDisk, RealNode
 from mq.sim.simulation import Simulation
 from mq.system import build_broker
 from mq.wire.client import RpcClient
+from mq.wire.codec import BINARY
 from mq.wire.codes import RequestCode
 from mq.wire.command import RemotingCommand
 from tests.wire_rig import complaints
@@ -68,8 +69,9 @@ def test_a_message_behind_the_end_of_the_log_cannot_be_found(tmp_path: Path) -> 
         broker = build_broker(node, {"listenPort": "0", "mappedFileSizeCommitLog": "1048576"})
         await broker.start()
         client = RpcClient(node)
-        sent = await client.invoke(broker.address, RemotingCommand(310, SEND, b"x"))
-        assert sent.code == 0, sent.remark
+        sent = await client.invoke(broker.address, RemotingCommand(310, SEND, b"x", serialize_type=BINARY))
+        assert (sent.code, sent.serialize_type) == (0, BINARY), sent.remark
+        assert (sent.ext_fields or {}).keys() == {"msgId", "queueId", "queueOffset", "TRACE_ON", "MSG_REGION"}
         command = RemotingCommand(RequestCode.VIEW_MESSAGE_BY_ID, {"offset": "65535"})
         answer = await client.invoke(broker.address, command)
         client.stop()

@@ -43,6 +43,55 @@ def test_what_rocketmq_wrote_is_read() -> None:
     assert decode_frame(VECTOR[4:]) == ROUTE_REQUEST
 
 
+# What a real broker and NameServer (4.9.7, hence version 407) answered to binary requests with opaque 0.
+CAPTURED = {
+    "a send": (
+        "0100008f000000019700000000000000010000000000" "00007a"
+        "00056d7367496400000020374630303030303130303030324139463030303030303030303030303030303000077175657565"
+        "49640000000130000b71756575654f66667365740000000130000854524143455f4f4e0000000474727565000a4d53475f52"
+        "4547494f4e0000000d44656661756c74526567696f6e",
+        0,
+        None,
+        {
+            "msgId": "7F00000100002A9F0000000000000000",
+            "queueId": "0",
+            "queueOffset": "0",
+            "TRACE_ON": "true",
+            "MSG_REGION": "DefaultRegion",
+        },
+    ),
+    "a pull behind the end": (
+        "0100007b00150001970000000000000001000000154f46465345545f4f564552464c4f575f4241444c590000005100147375"
+        "67676573745768696368"
+        "42726f6b657249640000000130000f6e657874426567696e4f6666736574000000013100096d696e4f666673657400000001"
+        "3000096d61784f66667365740000000131",
+        21,
+        "OFFSET_OVERFLOW_BADLY",
+        {"suggestWhichBrokerId": "0", "nextBeginOffset": "1", "minOffset": "0", "maxOffset": "1"},
+    ),
+    "a code that nobody knows": (
+        "010000350003000197000000000000000100000020207265717565737420747970652039393939206e6f7420737570706f72"
+        "74656400000000",
+        3,
+        " request type 9999 not supported",
+        None,
+    ),
+    "a goodbye": ("01000015000000019700000000000000010000000000000000", 0, None, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "code", "remark", "fields"), CAPTURED.values(), ids=CAPTURED)
+def test_a_real_brokers_answer_is_read_and_written_byte_for_byte(
+    text: str, code: int, remark: str | None, fields: dict[str, str] | None
+) -> None:
+    """Captured with the steps of tests/interop."""
+    payload = bytes.fromhex(text)
+    answer = decode_frame(payload)
+    assert (answer.code, answer.remark, answer.ext_fields) == (code, remark, fields)
+    assert (answer.opaque, answer.flag, answer.language, answer.version) == (0, 1, "JAVA", 407)
+    assert encode_frame(answer)[4:] == payload
+
+
 def test_each_field_has_its_place() -> None:
     """A header with every field in it, built by hand."""
     header = BinaryHeader().encode(
@@ -102,6 +151,15 @@ def test_bytes_behind_the_pairs_are_a_frame_error() -> None:
     """Else a wrong length would go unnoticed."""
     with pytest.raises(FrameError, match="12 bytes of pairs are told, 13 follow"):
         BinaryHeader().decode(WHOLE + b"\0")
+
+
+@pytest.mark.parametrize("at", [13, 26, 33], ids=["remark", "a pair's name", "a pair's value"])
+def test_a_negative_length_is_a_frame_error(at: int) -> None:
+    """It would lead backwards, and round and round."""
+    header = bytearray(BinaryHeader().encode(RemotingCommand(105, {"topic": "T"}, remark="none!")))
+    header[at] |= 0x80
+    with pytest.raises(FrameError, match="a text of -"):
+        BinaryHeader().decode(bytes(header))
 
 
 def only_frame_errors(payload: bytes) -> None:

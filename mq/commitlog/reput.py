@@ -51,8 +51,8 @@ class Reput:
             requests.append(request_of(message))
             if len(requests) == BATCH_REQUESTS:
                 self._hand_on(requests)
+                self.dispatched_to = reader.position  # never ahead of what was handed on
                 requests = []
-            self.dispatched_to = reader.position
         self._hand_on(requests)
         self.dispatched_to = reader.position
 
