@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml tests/find_python.sh
 	$(PY) -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear .venv || exit 1; \
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' && touch $@
 
-tour: $(STAMP) ## January 2013 through the whole broker, in one terminal page
+tour: $(STAMP) ## January 2013 through the whole broker, in one terminal
 	@$(PY) -m chapters.tour
 
 book: $(STAMP) ## build the book and serve it on this machine (PORT=8000), anew with every change
@@ -50,7 +50,7 @@ worlds: $(STAMP) ## one seed, one journal: every Python here, three hash seeds, 
 crash: $(STAMP) ## a crash at every disk call of every scenario
 	@$(PY) -m tests.crash
 
-interop: $(STAMP) ## clients and servers that nobody here wrote, against ours (needs Java, Maven, Node and root)
+interop: $(STAMP) ## clients and servers that nobody here wrote, against ours (needs Java, Maven, Node)
 	@$(PY) -m tests.interop
 
 clean: ## remove what can be made again (.venv, build); work/ is yours and stays

@@ -25,6 +25,7 @@ def plug(broker: Broker) -> None:
     broker.add(store)
     broker.add(send)
     broker.services.append(store)
+    broker.role_changed.append(lambda role: store.learn_queue_ends())  # a copy goes on
     for code in (RequestCode.SEND_MESSAGE, RequestCode.SEND_MESSAGE_V2, RequestCode.SEND_BATCH_MESSAGE):
         broker.server.processors[code] = send.process
     broker.server.processors[RequestCode.VIEW_MESSAGE_BY_ID] = view.process

@@ -189,6 +189,9 @@ class Dispatcher(Protocol):
     def dispatch(self, requests: Sequence[DispatchRequest]) -> None:
         """Take requests in the order of the log. A repeat is passed over."""
 
+    def truncate(self, physical_offset: int) -> None:
+        """The log was cut here: drop what refers to what is gone. `recovered_to` says what is lacking."""
+
     def delete_before(self, physical_offset: int) -> None:
         """Drop what refers to records below `physical_offset`."""
 

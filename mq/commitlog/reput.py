@@ -29,6 +29,7 @@ class Reput:
         self.dispatchers = dispatchers
         self.confirm_offsets = confirm_offsets
         self.dispatched_to = 0
+        self.handed_on_ms = 0  # store time of the last record that was handed on
 
     @property
     def confirmed(self) -> int:
@@ -61,3 +62,4 @@ class Reput:
         if requests:
             for dispatcher in self.dispatchers:
                 dispatcher.dispatch(requests)
+            self.handed_on_ms = requests[-1].store_timestamp_ms

@@ -39,9 +39,12 @@ class Segments:
         """The position behind the last file's last byte."""
         return self.starts[-1] + self.segment_bytes if self.starts else 0
 
-    def add(self) -> int:
-        """Make the next file, all zeros; returns its first position. Raises OSError."""
-        start = self.capacity_end
+    def add(self, first: int = 0) -> int:
+        """Make the next file, all zeros; returns its first position. Raises OSError.
+
+        `first` is where a sequence without files begins.
+        """
+        start = self.capacity_end if self.starts else first
         file = self.disk.open(self.path(start), create=True)
         file.set_length(self.segment_bytes)
         self.starts.append(start)

@@ -47,6 +47,7 @@ from mq.commitlog.recovery import recover_log, recovery_start
 from mq.commitlog.reput import Reput
 from mq.commitlog.segments import Segments
 from mq.commitlog.timedflush import TimedFlush
+from mq.runtime.errors import StoreError
 from mq.runtime.node import Node, Timer
 
 Done = Callable[[AppendResult], None]
@@ -153,6 +154,10 @@ class MessageStore:
         self.reput.follow()
         for dispatcher in self.dispatchers:
             dispatcher.rewriting(False)
+        self.learn_queue_ends()
+
+    def learn_queue_ends(self) -> None:
+        """Where each queue goes on, from those who know; without queues, from the log's every record."""
         self._next_offsets = {}
         for ends in self.queue_ends:
             self._next_offsets.update(ends())
@@ -212,6 +217,11 @@ class MessageStore:
         self.reput.appended(begin, requests)
         for result, done in waiting:
             self._acknowledge(result, done)
+        self._is_dirty()
+
+    def _is_dirty(self) -> None:
+        """Something was written; what nobody waits for, the timers make durable."""
+        self._timed.arm()
         if self.dispatchers and self._housekeeping is None:
             self._housekeeping = self.node.call_later(self.config.flush_interval_consume_queue, self._tick)
 
@@ -305,6 +315,42 @@ class MessageStore:
         self.refusal = f"the disk failed ({error.strerror}); what it holds is in doubt until a restart"
         self.node.journal.complain("store poisoned", error=str(error))
 
+    # Copying another's log.
+
+    def append_raw(self, physical_offset: int, data: bytes) -> None:
+        """Take bytes of another store's log as they are; whole records among them are dispatched at once.
+
+        Raises StoreError when they do not continue this log, OSError when the disk refuses.
+        """
+        self.write_out()
+        try:
+            self.log.append_raw(physical_offset, data)
+        except OSError as error:
+            self._undo(error)
+            raise
+        self._begin = self.log.end
+        self.reput.dispatched_to = max(self.reput.dispatched_to, self.log.min_offset)
+        self.reput.follow()
+        self.log.last_store_timestamp_ms = max(self.log.last_store_timestamp_ms, self.reput.handed_on_ms)
+        self._is_dirty()
+
+    def truncate(self, physical_offset: int) -> None:
+        """Cut the log where a record begins, and what is derived from what lay behind. Raises StoreError."""
+        self.write_out()
+        if not self.log.min_offset <= physical_offset <= self.log.end:
+            span = f"{self.log.min_offset} to {self.log.end}"
+            raise StoreError(f"cannot cut at {physical_offset}: the log has {span}")
+        self.log.resume(physical_offset)
+        self.log.synced_to = min(self.log.synced_to, self.log.segments.start_of(physical_offset))
+        self._begin = physical_offset
+        for dispatcher in self.dispatchers:
+            dispatcher.truncate(physical_offset)
+        begins = [dispatcher.recovered_to() for dispatcher in self.dispatchers]
+        self.reput.dispatched_to = max(self.log.min_offset, min([physical_offset, *begins]))
+        self.reput.follow()
+        self.learn_queue_ends()
+        self._is_dirty()
+
     # Reading.
 
     @property
@@ -357,7 +403,6 @@ class MessageStore:
         if config.flush_disk_type is FlushDiskType.SYNC_FLUSH:
             group_commit = GroupCommit(self.node, self.flusher, config.sync_flush_timeout)
             self.acknowledgers.append(group_commit.acknowledge)
-        self.acknowledgers.append(timed.acknowledge)  # who does not wait is synced now and then
         return timed
 
     def _tick(self) -> None:

@@ -7,7 +7,6 @@ Real: org.apache.rocketmq.store.CommitLog.FlushRealTimeService (equivalent, with
 """
 
 from mq.commitlog.flush import Flusher
-from mq.commitlog.put import AppendResult
 from mq.runtime.node import Node, Timer
 
 
@@ -26,17 +25,14 @@ class TimedFlush:
         self._timer: Timer | None = None
         self._has_stopped = False
 
-    def acknowledge(self, result: AppendResult) -> None:
-        """Nobody waits; but there is something to sync now."""
-        self._arm()
-
     def stop(self) -> None:
         """No more ticks, also none by a flush that is under way."""
         self._has_stopped = True
         if self._timer is not None:
             self._timer.cancel()
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """There is something to sync now."""
         if self._timer is None and not self._has_stopped:
             self._timer = self.node.call_later(self.interval_ms, self._tick)
 
@@ -55,4 +51,4 @@ class TimedFlush:
             if not await self.flusher.sync():
                 return
         if log.synced_to < log.written_to:
-            self._arm()
+            self.arm()

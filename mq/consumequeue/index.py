@@ -376,7 +376,8 @@ class IndexService:
     def _remove(self, path: str, file: IndexFile | None) -> None:
         if file is not None:
             file.release()
-        self.node.disk.remove(path)
+        if self.node.disk.exists(path):  # one that was never written has no file yet
+            self.node.disk.remove(path)
         self._names_changed = True
 
     def recovered_to(self) -> int:
@@ -388,6 +389,16 @@ class IndexService:
 
     def recover(self, clean: bool, log_end: int) -> None:
         """Nothing to do: what cannot be trusted went in `load`, and what the log lost was not trusted."""
+
+    def truncate(self, physical_offset: int) -> None:
+        """The log was cut here: files that know of what lay behind go whole, and the log makes them again."""
+        removed = False
+        while self.files and self.files[-1].end_physical_offset >= physical_offset:
+            file = self.files.pop()
+            self._remove(file.path, file)
+            removed = True
+        if removed:
+            self._recovered_to = self.files[-1].end_physical_offset if self.files else 0
 
     def delete_before(self, physical_offset: int) -> None:
         """Remove files all of whose messages lie below, never the newest."""
