@@ -15,7 +15,6 @@ Real: org.apache.rocketmq.store.CommitLog (equivalent)
 from mq.commitlog.record import BLANK_BYTES, BLANK_MAGIC
 from mq.commitlog.segments import Segments
 from mq.runtime.disk import PAGE_BYTES
-from mq.runtime.errors import StoreError
 
 
 class CommitLog:
@@ -60,26 +59,6 @@ class CommitLog:
         self._collect(physical_offset, record)
         self.end = physical_offset + len(record)
         return physical_offset
-
-    def append_raw(self, physical_offset: int, data: bytes) -> None:
-        """Write bytes that another log has at this place, cut wherever. Raises StoreError, OSError.
-
-        They must continue this log, or begin a log that is empty at a segment's first byte.
-        """
-        if not self.segments.starts and physical_offset % self.segments.segment_bytes == 0:
-            self.segments.add(physical_offset)
-            self.end = self.written_to = self.synced_to = physical_offset
-        if physical_offset != self.end or self.written_to != self.end:
-            raise StoreError(f"bytes for {physical_offset} came; the log goes on at {self.end}")
-        view = memoryview(data)
-        while view:
-            if self.end == self.segments.capacity_end:
-                self.segments.add()
-            room = self.segments.start_of(self.end) + self.segments.segment_bytes - self.end
-            self.segments.write(self.end, bytes(view[:room]))
-            self.end += len(view[:room])
-            view = view[room:]
-        self.written_to = self.end
 
     def write_out(self, store_timestamp_ms: int) -> None:
         """Hand what was collected to the page cache. Raises OSError: then `abandon` must follow."""

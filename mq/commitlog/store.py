@@ -32,6 +32,7 @@ from mq.commitlog.put import (
     PutStatus,
     request_for,
 )
+from mq.commitlog.raw import append_raw
 from mq.commitlog.reader import LogReader
 from mq.commitlog.record import (
     MAX_RECORD_BYTES,
@@ -324,7 +325,7 @@ class MessageStore:
         """
         self.write_out()
         try:
-            self.log.append_raw(physical_offset, data)
+            append_raw(self.log, physical_offset, data)
         except OSError as error:
             self._undo(error)
             raise
