@@ -137,6 +137,8 @@ class Notes:
     def dispatch(self, requests: Sequence[DispatchRequest]) -> None:
         self.requests += requests
 
+    def truncate(self, physical_offset: int) -> None: ...
+
     def delete_before(self, physical_offset: int) -> None: ...
 
     async def flush(self, thorough: bool) -> int | None:
