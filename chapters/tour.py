@@ -244,9 +244,11 @@ class Tour:
         for name, value in self.measured:
             self.raw(f"{name:<30}  {value}")
         self.title("Where to go next")
-        self.raw("python -m chapters.toy          the same on one page, without files or sockets")
-        self.raw("python -m chapters.toy --list   how it fails: each failure opens a chapter")
-        self.raw("python -m mq --help             a broker of your own, and what to ask it")
+        self.raw("make book                        how it is built: chapter 3 is written")
+        self.raw("python3 -m exercises             write its functions yourself; tests judge them")
+        self.raw("python3 -m chapters.toy          the same on one page, without files or sockets")
+        self.raw("python3 -m chapters.toy --list   how it fails: each failure opens a chapter")
+        self.raw("python3 -m mq --help             a broker of your own, and what to ask it")
 
     def title(self, text: str) -> None:
         """A new part."""

@@ -28,6 +28,11 @@ SECTIONS = ("trouble", "see-it-work", "build-it", "break-it", "what-it-costs", "
 
 CODE = re.compile(r"(^(`{3,}).*?^\2\s*$|`[^`\n]+`)", re.M | re.S)
 PREDICT = re.compile(r"^> \*\*(Predict|先猜)[.。]\*\* ?", re.M)
+FOLLOWS = re.compile(
+    r"^(> \*\*(?:Predict|先猜)[.。]\*\*[^\n]*\n(?:>[^\n]*\n)*\n)"  # the box
+    r"(````{ \.sh .*?^````\n\n````{.*?^````$)",  # a command, and what it printed
+    re.M | re.S,
+)
 FOLD = re.compile(r"^( *)<details><summary>(.+?)</summary>\n(.*?)^ *</details>$", re.M | re.S)
 ABBR = re.compile(r'<abbr title="([^"]*)">(.*?)</abbr>', re.S)
 LATER = re.compile(r"\[later: (\d+)\]")
@@ -132,8 +137,8 @@ def _link(found: re.Match[str], source: Path, here: str, root: Path) -> str:
 
 
 def predictions(text: str) -> str:
-    """A quotation that opens with **Predict.** becomes a box."""
-    lines = text.split("\n")
+    """A quotation that opens with **Predict.** becomes a box, and the output below it is folded."""
+    lines = FOLLOWS.sub(_then_look, text).split("\n")
     shown, box = [], False
     for line in lines:
         opening = PREDICT.match(line)
@@ -144,6 +149,10 @@ def predictions(text: str) -> str:
         box = box and line.startswith(">")
         shown.append("    " + line[1:].strip() if box else line)
     return "\n".join(shown)
+
+
+def _then_look(found: re.Match[str]) -> str:
+    return f'{found[1]}??? look "Then look"\n\n{textwrap.indent(found[2], "    ")}'
 
 
 def folds(text: str) -> str:

@@ -3,7 +3,7 @@
 A page's links stay plain links where the page lies. On the site a title says what to put in their place:
 
     [ConsumeQueue.append](../../mq/consumequeue/queue.py "code")       the symbol's source, found with `ast`
-    [python -m chapters.toy](../../chapters/golden/toy.txt "output")   what that command printed
+    [python3 -m chapters.toy](../../chapters/golden/toy.txt "output")   what that command printed
     [queue, store](../../mq/consumequeue "real")                       a table from the modules' `Real:` lines
     [1.4 µs](../../docs/measured.toml "measured: table.key")           a figure, if page and file agree;
                                                                        `python -m docs.weave` makes them agree
@@ -26,7 +26,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 LINK = re.compile(r'(!?)\[([^\]]+)\]\(([^)\s]+)(?: "([^"]*)")?\)')
 REAL = re.compile(r"^Real: (?P<name>.+?) \((?P<how>equivalent|simplified|different)(?P<more>[^)]*)\)$", re.M)
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
-CLOSENESS = {"equivalent": "the same", "simplified": "simpler here", "different": "different here"}
+CLOSENESS = {"equivalent": "", "simplified": "simpler here", "different": "different here"}
 
 
 class BookError(Exception):
@@ -41,6 +41,8 @@ class Exercise(NamedTuple):
     minutes: int
     is_first: bool
     """Whether this is the first of the symbols that the exercise asks for."""
+    parts: int
+    """How many symbols it asks for."""
 
 
 class Source(NamedTuple):
@@ -60,7 +62,9 @@ def exercises(root: Path = ROOT) -> dict[str, Exercise]:
         data = tomllib.loads(path.read_text("utf-8"))
         for symbol in data["symbols"]:
             first = symbol == data["symbols"][0]
-            found[symbol] = Exercise(data["id"], data["title"]["en"], data["minutes"], first)
+            found[symbol] = Exercise(
+                data["id"], data["title"]["en"], data["minutes"], first, len(data["symbols"])
+            )
     return found
 
 
@@ -122,8 +126,13 @@ def excerpt(path: Path, name: str, root: Path = ROOT) -> str:
     lines = source.text.splitlines()
     stub = "\n".join([*lines[: source.head_lines], "    ...  # yours"])
     ask = f"Write it: {exercise.title.lower()} · {exercise.minutes} minutes"
-    start = f"`python -m exercises start {exercise.id}`"
+    start = f"`python3 -m exercises start {exercise.id}`"
     said = f"{start} puts this stub, with all it needs around it, into a folder of yours; `check` judges it."
+    if exercise.parts == 2:
+        said = (
+            f"This is one half of exercise {exercise.id}; the next box is the other, and a check needs both. "
+            f"Read on to it first. {start} makes the stubs of both."
+        )
     if not exercise.is_first:
         ask, said = (
             f"Write it: the other half of exercise {exercise.id}",
@@ -143,13 +152,13 @@ def fence(text: str, title: str = "", language: str = "python") -> str:
 
 
 def output(path: Path, command: str) -> str:
-    """What a command printed, under the command; a table stays a table."""
+    """What a command printed, under the command, which alone is copied; a table stays a table."""
     if not path.is_file():
         raise BookError(f"{path.name} is not there: `make golden` makes what {command} prints")
     text = path.read_text("utf-8").rstrip()
     if path.suffix == ".md":
         return f'<p class="command">{escape(command)}</p>\n\n{text}'
-    return fence(text, f"$ {command}", "text")
+    return f"{fence(command, language='{ .sh .cmd }')}\n\n{fence(text, language='{ .text .no-copy }')}"
 
 
 def picture(path: Path, alternative: str) -> str:
@@ -162,7 +171,7 @@ def picture(path: Path, alternative: str) -> str:
 
 def real(folder: Path, modules: str) -> str:
     """Modules beside what they stand for in RocketMQ, from the `Real:` lines of their docstrings."""
-    rows = ["| here | in RocketMQ | |", "|---|---|---|"]
+    rows = ["| here | in RocketMQ | what is not the same |", "|---|---|---|"]
     for name in modules.split(", "):
         path = folder / f"{name}.py"
         if not path.is_file():
@@ -172,7 +181,8 @@ def real(folder: Path, modules: str) -> str:
             raise BookError(f"{folder.name}/{name}.py has no line 'Real: … (equivalent)' in its docstring")
         classes = ", ".join(f"<code>{one}</code>" for one in _classes(told["name"]))
         more = told["more"].removeprefix(",").removeprefix(":").strip()
-        rows.append(f"| `{name}.py` | {classes} | {CLOSENESS[told['how']]}{': ' + more if more else ''} |")
+        told_so = ": ".join(filter(None, [CLOSENESS[told["how"]], more]))
+        rows.append(f"| `{name}.py` | {classes} | {told_so} |")
     return "\n".join(rows)
 
 

@@ -64,7 +64,10 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise. `tests`: what each test shows; `shortcuts`: calls that would be no answer."""
+    """One exercise. `tests`: what each test shows; `shortcuts`: calls that would be no answer.
+
+    `notes`: words that its stub explains; `example`: one input and one output.
+    """
 
     id: str
     folder: Path
@@ -74,6 +77,8 @@ class Exercise:
     context: tuple[Symbol, ...]
     title: Text
     story: Text
+    notes: Text
+    example: Text
     hints: tuple[Text, ...]
     debrief: Text
     tests: Mapping[str, Text]
@@ -110,6 +115,8 @@ def load(folder: Path) -> Exercise:
         context=tuple(Symbol.parse(text) for text in data.get("context", [])),
         title=data["title"],
         story=data["story"],
+        notes=data.get("notes", {}),
+        example=data["example"],
         hints=tuple(data["hints"]),
         debrief=data["debrief"],
         tests=data["tests"],

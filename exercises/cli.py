@@ -1,4 +1,4 @@
-"""`python -m exercises`: progress and the next step; start, check, hint, watch, solve, reset.
+"""`python3 -m exercises`: progress and the next step; start, check, hint, watch, solve, reset.
 
 Exit status 0 when what was asked for is done (a check: passed), 1 when not, 2 for a command that is none.
 """
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None, work: Path = WORK, screen: Screen | 
 def parser() -> argparse.ArgumentParser:
     """The commands."""
     found = argparse.ArgumentParser(
-        "python -m exercises", description="Rewrite functions of the real system."
+        "python3 -m exercises", description="Rewrite functions of the real system."
     )
     found.add_argument("--lang", choices=LANGUAGES, help="language of what is said; kept for the next time")
     commands = found.add_subparsers(dest="command", metavar="COMMAND")

@@ -21,7 +21,6 @@ from exercises.judge import Verdict
 from exercises.progress import Progress
 from exercises.prose import flowed, pad
 from exercises.splice import symbol_node
-from exercises.stub import source_of
 
 MOST_ROWS = 2  # of bytes that differ
 MOST_PRINTED_LINES = 12
@@ -94,7 +93,7 @@ class Screen:
         if verdict.difference:
             parts += self._difference(verdict.difference)
         if verdict.id == "not_written" and verdict.test:
-            parts += self._example(exercise, verdict.test)
+            parts += self._example(exercise)
         self.console.print(Panel(Group(*parts), border_style="red", padding=(1, 2)))
         self._printed(verdict.printed)
         self._trace(verdict, unfold)
@@ -117,11 +116,10 @@ class Screen:
         lines.rstrip()
         return [lines] if lines else []
 
-    def _example(self, exercise: Exercise, test: str) -> list[RenderableType]:
-        """The example itself, which is the only test that is shown as code."""
-        source = source_of((exercise.folder / "tests.py").read_text("utf-8"), test)
+    def _example(self, exercise: Exercise) -> list[RenderableType]:
+        """One input, one output."""
         title = RichText(f"\n{self.word('ui_the_example')}\n", "dim")
-        return [title, Syntax(source, "python", word_wrap=True, background_color="default")]
+        return [title, RichText(pick(exercise.example, self.language))]
 
     def _printed(self, text: str) -> None:
         lines = text.splitlines()
@@ -164,7 +162,8 @@ class Screen:
             lines = symbol.path.read_text("utf-8").splitlines()[node.lineno - 1 : node.end_lineno]
             self.console.print(RichText(f"\n{symbol.module}:{symbol.name}", "bold"))
             code = textwrap.dedent("\n".join(lines))
-            self.console.print(Syntax(code, "python", word_wrap=True, background_color="default"))
+            shown = Syntax(code, "python", background_color="default").highlight(code)
+            self.console.print(shown, soft_wrap=True)  # a line of code stays one line, to be copied
 
     def debrief(self, exercise: Exercise) -> None:
         """What to think of it afterwards."""

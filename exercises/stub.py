@@ -26,9 +26,10 @@ def _stub(exercise: Exercise, symbols: Sequence[Symbol], language: str) -> str:
     tree = ast.parse(source)
     owners = list(dict.fromkeys(symbol.name.rpartition(".")[0] for symbol in symbols))
     parts = [
-        _opening(exercise, symbols, language),
+        _opening(exercise, symbols, language, ast.get_docstring(tree) or ""),
         "from __future__ import annotations\n\nfrom typing import TYPE_CHECKING\n",
-        _imports(tree, symbols[0].module, owners),
+        _imports(tree, symbols[0].module, owners, exercise.context),
+        _constants(tree, source),
         *[_signature_of(symbol) for symbol in exercise.context if _knows(tree, symbol)],
         *[_class(exercise, tree, source, owner) for owner in owners if owner],
         *[_hole(tree, symbol.name, exercise.id) for symbol in symbols if "." not in symbol.name],
@@ -36,27 +37,29 @@ def _stub(exercise: Exercise, symbols: Sequence[Symbol], language: str) -> str:
     return "\n".join(parts)
 
 
-def _opening(exercise: Exercise, symbols: Sequence[Symbol], language: str) -> str:
+def _opening(exercise: Exercise, symbols: Sequence[Symbol], language: str, about: str) -> str:
+    """The story, what is to be done, what the words mean, and what the module says of itself."""
     story = flowed(pick(exercise.story, language), WIDTH)
     names = ", ".join(symbol.name for symbol in symbols)
     lines = [
         f'"""{exercise.id} · {pick(exercise.title, language)}',
         f"\n{story}\n",
         f"    write    {names}",
-        f"    judge    python -m exercises check {exercise.id}",
-        f"    ask      python -m exercises hint {exercise.id}",
-        '"""\n',
+        f"    judge    python3 -m exercises check {exercise.id}",
+        f"    ask      python3 -m exercises hint {exercise.id}",
     ]
+    if exercise.notes:
+        lines.append(f"\n{flowed(pick(exercise.notes, language), WIDTH)}")
+    lines += [f"\n{symbols[0].file} says of itself:\n", textwrap.indent(about, "    "), '"""\n']
     return "\n".join(lines)
 
 
-def _imports(tree: ast.Module, module: str, owners: Sequence[str]) -> str:
-    """The module's own names: they are there when the code runs, and so the editor knows them too."""
-    lines, own = [], []
+def _imports(tree: ast.Module, module: str, owners: Sequence[str], context: Sequence[Symbol]) -> str:
+    """The names that help: they are there when the code runs, and so the editor knows them too."""
+    lines = [f"    from {one.module} import {one.name}" for one in context if _knows(tree, one)]
+    own: list[str] = []
     for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom) and getattr(node, "module", "") != "__future__":
-            lines.append(textwrap.indent(ast.unparse(node), "    "))
-        elif isinstance(node, ast.Assign):
+        if isinstance(node, ast.Assign):
             own += [target.id for target in node.targets if isinstance(target, ast.Name)]
         elif isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name not in owners:
             own.append(node.name)
@@ -64,6 +67,19 @@ def _imports(tree: ast.Module, module: str, owners: Sequence[str]) -> str:
         names = "".join(f"        {name},\n" for name in own)
         lines.append(f"    from {module} import (\n{names}    )")
     return "\n".join(["if TYPE_CHECKING:  # all of these are there when your code runs", *lines, ""])
+
+
+def _constants(tree: ast.Module, source: str) -> str:
+    """The module's constants and its small tuples, as comments."""
+    rows, lines = source.splitlines(), []
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            lines += rows[node.lineno - 1 : node.end_lineno]
+        elif isinstance(node, ast.ClassDef) and any(ast.unparse(one) == "NamedTuple" for one in node.bases):
+            names = [ast.unparse(one.target) for one in node.body if isinstance(one, ast.AnnAssign)]
+            doc = (ast.get_docstring(node) or "").partition(" [")[0]  # without marks for a page
+            lines += [f"{node.name}({', '.join(names)})", f"    {doc}"]
+    return _comment("\n".join(lines)) + "\n" if lines else ""
 
 
 def _knows(tree: ast.Module, symbol: Symbol) -> bool:
@@ -142,7 +158,7 @@ def _comment(text: str) -> str:
 def _hole(tree: ast.Module, name: str, id: str) -> str:
     """Signature and docstring, and in place of the body a friendly way to fail."""
     node = symbol_node_in(tree, name)
-    words = f'raise NotImplementedError("{node.name} is yours to write: python -m exercises hint {id}")'
+    words = f'raise NotImplementedError("{node.name} is yours to write: python3 -m exercises hint {id}")'
     body: list[ast.stmt] = [
         one for one in node.body[:1] if isinstance(one, ast.Expr) and ast.get_docstring(node)
     ]

@@ -166,6 +166,8 @@ def what_is_fetched(exercise: Exercise) -> Iterator[str]:
 def what_is_said(exercise: Exercise) -> Iterator[str]:
     """Texts: all there in every language, hints short, no sentence that nobody says."""
     texts = {"title": exercise.title, "story": exercise.story, "debrief": exercise.debrief}
+    texts["example"] = exercise.example
+    texts |= {"notes": exercise.notes} if exercise.notes else {}
     texts |= {f"hint {number}": hint for number, hint in enumerate(exercise.hints, start=1)}
     for group in (exercise.tests, exercise.says, exercise.shortcuts):
         texts |= group

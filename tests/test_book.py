@@ -134,7 +134,7 @@ PLANTED: dict[str, tuple[Change, str]] = {
     "a step that is neither": (swap(" · Read it", ""), "does not end in"),
     "mostly to be read": (swap(" · Write it", " · Read it"), "1 of 4 steps are to be written"),
     "no command for a step": (
-        lambda text: re.sub(r"^\[python -m \S+ cut\].*$", "", text, flags=re.M),
+        lambda text: re.sub(r"^\[python3 -m \S+ cut\].*$", "", text, flags=re.M),
         "step 4 has no command",
     ),
     "no design note": (swap("### Design note: ", "### Note: "), "no Design note"),
@@ -145,7 +145,7 @@ PLANTED: dict[str, tuple[Change, str]] = {
     "a question too few": (swap("5. Hawaiian's tag", "Hawaiian's tag"), "Your turn has 4 questions"),
     "an answer unfolded": (swap("    <details><summary>", "    <summary>"), "4 folded answers"),
     "a Predict without output": (
-        swap(f"\n[python -m {STEPS} scan]", f"\nWait.\n\n[python -m {STEPS} scan]"),
+        swap(f"\n[python3 -m {STEPS} scan]", f"\nWait.\n\n[python3 -m {STEPS} scan]"),
         "has no output directly below it",
     ),
     "a Predict whose answer was given away": (
@@ -154,8 +154,8 @@ PLANTED: dict[str, tuple[Change, str]] = {
     ),
     "no Predict": (lambda text: text.replace("> **Predict.**", "> **A guess.**"), "it has 0 Predict boxes"),
     "a sentence twice": (
-        swap(AFTER, AFTER + "\nAn entry that nobody wants counts as read.\n"),
-        "say twice: an entry that nobody wants counts as read",
+        swap(AFTER, AFTER + "\nThousands of entries point truly at bytes that no longer exist.\n"),
+        "say twice: thousands of entries point truly",
     ),
     "a word of a later chapter": (
         swap("So the broker walks.", "So the slave walks."),
@@ -234,9 +234,18 @@ def test_an_exercise_shows_its_signature_and_folds_our_answer() -> None:
     text = rendered('[ConsumeQueue.entry_at](../../mq/consumequeue/queue.py "code")')
     shown, folded = text.split("??? answer")
     assert "def entry_at(self, queue_offset: int)" in shown and '"""The entry with this number' in shown
-    assert "python -m exercises start 3.1" in shown
+    assert "python3 -m exercises start 3.1" in shown
     hidden = book.answer_lines(ROOT)["mq.consumequeue.queue:ConsumeQueue.entry_at"]
     assert hidden and all(line in folded and line not in shown for line in hidden)
+
+
+def test_the_output_below_a_predict_is_folded_and_no_other_is() -> None:
+    outputs = '[a](golden/scan.txt "output")\n\n[b](golden/cut.txt "output")\n'
+    text = rendered(f"> **Predict.** How many?\n\n{outputs}")
+    folded, shown = text.split("??? look")[1].split("\n\n````{ .sh .cmd }\nb", 1)
+    assert "62,691" in folded and "after" not in folded
+    assert text.count("??? look") == 1 and "after" in shown
+    assert rendered(GOOD.split("\n", 1)[1]).count("??? look") == GOOD.count("> **Predict.**")
 
 
 def test_code_is_left_as_it_is() -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from exercises import cli, home
 from exercises.catalogue import LANGUAGES, ROOT, Exercise, Wrong, catalogue, find, words
+from exercises.ch03_consumequeue.rig import first_events, station
 from exercises.cli import main
 from exercises.judge import Given, Verdict, judge
 from exercises.pieces import Piece
@@ -22,6 +23,7 @@ from exercises.progress import FILE, load
 from exercises.prose import flowed
 from exercises.show import Screen, rows_that_differ
 from exercises.splice import symbol_node
+from mq.consumequeue.queue import ENTRY
 from tests.exercise_gate import (
     complaints,
     copies,
@@ -263,7 +265,7 @@ def test_the_first_command_is_green_and_names_the_next(learner: Learner) -> None
     assert status == 0
     assert "✔ Everything is in place" in shown
     assert f"0 of {len(IDS)} exercises passed" in shown
-    assert f"python -m exercises start {IDS[0]}" in shown
+    assert f"python3 -m exercises start {IDS[0]}" in shown
     assert not (learner.work / FILE).exists()
 
 
@@ -303,9 +305,29 @@ def test_nothing_that_is_shown_is_wider_than_80_columns(tmp_path: Path) -> None:
             learner.says(*words)[1] for words in ((), ("start", "3.2"), ("check",), ("hint",), ("status",))
         ]
         learner.writes("3.2", {**ours(exercise("3.2")), "queue.py": wrong})
-        shown += [learner.says("check", "--trace")[1], learner.says("solve", "3.2", "--yes")[1]]
+        shown.append(learner.says("check", "--trace")[1])
         for line in "\n".join(shown).splitlines():
             assert cell_len(line) <= 80, line
+
+
+def test_no_line_of_our_solution_is_broken(learner: Learner) -> None:
+    node = symbol_node(exercise("3.1").symbols[0])
+    lines = exercise("3.1").symbols[0].path.read_text("utf-8").splitlines()[node.lineno - 1 : node.end_lineno]
+    shown = learner.says("solve", "3.1", "--yes")[1].splitlines()
+    assert max(map(len, lines)) > 80, "or this test shows nothing"
+    assert [line for line in textwrap.dedent("\n".join(lines)).splitlines() if line not in shown] == []
+
+
+def test_an_example_tells_what_its_test_asks_for() -> None:
+    assert "Entry(500, 202, 2307)" in (exercise("3.1").folder / "tests.py").read_text("utf-8")
+    with station(queue_count=1) as airport:
+        airport.start()
+        airport.put(first_events(3))
+        wanted = airport.expected()[0]
+    for language in LANGUAGES:
+        for number, data in wanted:
+            row = f"entry {number}   Entry{ENTRY.unpack(data)}"
+            assert row in exercise("3.2").example[language]
 
 
 def test_hints_come_one_by_one_and_never_a_fourth(learner: Learner) -> None:

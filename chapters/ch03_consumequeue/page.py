@@ -27,7 +27,6 @@ from mq.commitlog.javahash import java_hash
 from mq.consumequeue.config import ConsumeQueueConfig
 from mq.consumequeue.getmessage import SCAN_BYTES
 from mq.consumequeue.queue import ENTRY, ENTRY_BYTES, FILE_BYTES
-from mq.runtime.disk import PAGE_BYTES
 
 
 def pictures() -> dict[str, str]:
@@ -109,10 +108,9 @@ def figures() -> dict[str, int]:
         "queues with HA51": len({queue_of(event) for event in of_hero}),
         "bytes of entries that a pull reads": SCAN_BYTES,
         "first HA in the queue": next(one.queue_offset for one in own if one.tags_code == java_hash("HA")),
-        "events of HA": sum(event.tag == "HA" for event in january()),
+        "entries that a pull reads": SCAN_BYTES // ENTRY_BYTES,
         "pages before a write": ConsumeQueueConfig().flush_consume_queue_least_pages,
         "seconds from sync to sync": MessageStoreConfig().flush_consume_queue_thorough_interval // 1_000,
-        "entries in a page": PAGE_BYTES // ENTRY_BYTES,
         "minutes late": next(event.delay_minutes for event in of_hero if is_departure(event)),
     }
 

@@ -1,7 +1,8 @@
 """The chapter's page, step by step: each command prints what the page shows, from the code of this floor.
 
-    python -m chapters.ch03_consumequeue.steps STEP     scan, naive, entry, follow, pull, filter, cut, fire
-    python -m chapters.ch03_consumequeue.steps power --seed 51
+    python3 -m chapters.ch03_consumequeue.steps STEP
+    (scan, naive, gate, entry, follow, pull, filter, cut, fire)
+    python3 -m chapters.ch03_consumequeue.steps power --seed 51
 
 One broker, one topic, eight queues, all of January: 80,476 records, of which each queue has its own. The log
 is one in memory (`logs.PaperLog`), its records byte for byte RocketMQ's; queues and pulls are the real ones.
@@ -125,13 +126,20 @@ def two_writes() -> list[str]:
     count = sum(map(len, broker.queues))
     return [
         f"{count:,} events, {writes} writes",
-        f"the power went {writes} times, once in place of each",
+        f"{writes} power cuts, one in place of each",
         f"{sum(times > 0 for times in twice)} restarts entered events twice,",
         f"at worst {max(twice)} of them",
     ]
 
 
 # ---------------------------------------------------------------- the steps
+
+
+def gate() -> list[str]:
+    """January 9 in the simulator, and what the display reads."""
+    from chapters.ch03_consumequeue import demo  # a whole broker, which no other step needs
+
+    return demo.gate_text().splitlines()
 
 
 def entry() -> list[str]:
@@ -148,14 +156,16 @@ def entry() -> list[str]:
         far = 1_000_000 * ENTRY_BYTES
         return [
             f"queue {queue_id}, queue offset {number:,}",
-            f"entry      {data[:8].hex()} {data[8:12].hex()} {data[12:].hex()}",
-            f"           at position {number:,} * {ENTRY_BYTES} = {number * ENTRY_BYTES:,}",
-            f"means      record at {found.physical_offset:,}, {found.size} bytes, tag hash {found.tags_code}",
-            f"record     calls itself queue {record.queue_id}, number {record.queue_offset:,}",
-            f"body       {event.flight} {event.kind} {new_york(event.when_ms)}, due {new_york(event.due_ms)}",
+            f"entry   at {number:,} * {ENTRY_BYTES} = {number * ENTRY_BYTES:,}",
+            f"        {data[:8].hex()}  {found.physical_offset:>9,}",
+            f"        {data[8:12].hex()}          {found.size:>9,}",
+            f"        {data[12:].hex()}  {found.tags_code:>9,}",
+            f"record  calls itself queue {record.queue_id}, number {record.queue_offset:,}",
+            f"body    {event.flight} {event.kind} {new_york(event.when_ms)},",
+            f"        due {new_york(event.due_ms)}",
             "",
-            f"entry 1,000,000 would be in {one.path(far - far % FILE_BYTES).rpartition('/')[2]},",
-            f"           at {far % FILE_BYTES:,} of its {FILE_BYTES:,} bytes",
+            "entry 1,000,000 would be in the file",
+            f"{one.path(far - far % FILE_BYTES).rpartition('/')[2]}, at byte {far % FILE_BYTES:,}",
         ]
 
 
@@ -175,10 +185,11 @@ def follow() -> list[str]:
     log_bytes, queue_bytes = len(january_log().data), sum(counts) * ENTRY_BYTES
     return [
         f"log        {len(january_log().requests):,} records, {log_bytes:,} bytes",
-        f"queues     {len(counts)}, of {min(counts):,} to {max(counts):,} entries, {queue_bytes:,} bytes",
-        f"           {queue_bytes / log_bytes:.1%} of the log",
-        f"made       record by record:             {digests[0][:16]}",
-        f"again      by 1,000 records at a time:   {digests[1][:16]}",
+        f"queues     {len(counts)}, of {min(counts):,} to {max(counts):,} entries",
+        f"           {queue_bytes:,} bytes, {queue_bytes / log_bytes:.1%} of the log",
+        "SHA-256 of all eight queues, made",
+        f"  one record at a time     {digests[0][:16]}",
+        f"  1,000 records at a time  {digests[1][:16]}",
     ]
 
 
@@ -236,9 +247,9 @@ def filtered() -> list[str]:
         entries = sum(one.max_queue_offset for one in queues.queues.values())
     return [
         f"first pull   {first.status.name}, next {first.next_begin_offset}",
-        f"all queues   {pulls} pulls, {entries:,} entries looked at",
-        f"             {read} records read, {len(found)} messages,",
-        f"             all of them HA: {all(parse(body).tag == 'HA' for body in found)}",
+        f"all queues   {pulls} pulls, {entries:,} entries",
+        f"             {read} records read",
+        f"             {sum(parse(body).tag == 'HA' for body in found)} of {len(found)} messages are HA",
     ]
 
 
@@ -308,11 +319,11 @@ def power(seed: int = SEED) -> list[str]:
         after.dispatch(later)
         after.rewriting(False)
         right = [survivors(after, queue_id, wanted[queue_id]) for queue_id in range(QUEUES)]
-    rows = ["queue  synced  entered     end   right   after"]
+    rows = ["queue synced entered     end   right   after"]
     for queue_id, all_of_it in enumerate(wanted):
         safe = len(of_queue(synced, queue_id))
         rows.append(
-            f"{queue_id:>5}  {safe:>6,}  {len(all_of_it):>7,}  {ends[queue_id]:>6,}  "
+            f"{queue_id:>5} {safe:>6,} {len(all_of_it):>7,}  {ends[queue_id]:>6,}  "
             f"{there[queue_id]:>6,}  {right[queue_id]:>6,}"
         )
     lost = sum(map(len, wanted)) - sum(there)
@@ -342,13 +353,15 @@ def fire() -> list[str]:
         result = get_message(one, empty, hero()[1], ASKED, TagFilter(build_subscription(TOPIC, "*")), LIMITS)
     return [
         f"queue {one.queue_id} still has {one.max_queue_offset:,} entries",
-        f"a pull from {hero()[1]:,}: {result.status.name}, {len(result.records)} messages",
+        f"a pull from {hero()[1]:,}: {len(result.records)} messages,",
+        result.status.name,
     ]
 
 
 STEPS: dict[str, Callable[[], list[str]]] = {
     "scan": scan,
     "naive": two_writes,
+    "gate": gate,
     "entry": entry,
     "follow": follow,
     "pull": pull,

@@ -25,6 +25,24 @@ class Heard:
         self.positions += [request.physical_offset for request in requests]
 
 
+class Full(Exception):
+    """The derived store's disk has no room."""
+
+
+class RefusesOnce(Heard):
+    """A derived store that has no room the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full = True
+
+    def dispatch(self, requests: Sequence[DispatchRequest]) -> None:
+        if self.is_full:
+            self.is_full = False
+            raise Full
+        super().dispatch(requests)
+
+
 def rows_of(queue: ConsumeQueue) -> Rows:
     """All entries that a reader of the queue gets."""
     rows: Rows = []
@@ -153,6 +171,9 @@ def what_is_not_confirmed_is_not_shown() -> None:
                 known["beyond_confirmed"] = heard.positions
             values = {"limit": limit, "beyond": max(heard.positions, default=0), "wanted": count}
             _expect_positions(heard, at[:count], known, values)
+            if reput.dispatched_to == limit != at[count]:
+                inside = {"confirmed": limit, "position": at[count]}
+                raise Said("goes_on_inside_a_record", dispatched_to=reput.dispatched_to, **inside)
         confirmed[0] = airport.store.log.written_to
         reput.follow()
         expect(heard.positions, at, "passed_over", count=len(heard.positions), wanted=len(at))
@@ -161,6 +182,22 @@ def what_is_not_confirmed_is_not_shown() -> None:
 def _expect_positions(heard: Heard, want: list[int], known: Known, values: dict[str, int]) -> None:
     count = len(heard.positions)
     expect(heard.positions, want, "not_handed_on", known, None, count=count, **values)
+
+
+@invariant
+def what_a_derived_store_refused_is_told_again() -> None:
+    with station() as airport:
+        airport.start()
+        airport.put(first_events(10))
+        heard = RefusesOnce()
+        reput = Reput(airport.store.log, [heard], [])  # type: ignore[list-item]
+        outcome(reput.follow)
+        moved = reput.dispatched_to
+        reput.follow()
+        want = [record.physical_offset for record in airport.records()]
+        known = {"position_first": lambda got: len(got) < len(want) and moved > 0}
+        expect(heard.positions, want, "not_handed_on", known, count=len(heard.positions),
+               wanted=len(want), moved=moved)  # fmt: skip
 
 
 @invariant
