@@ -14,6 +14,7 @@ import pytest
 
 import mq.commitlog.store as store_module
 from mq.commitlog.flush import GroupCommit
+from mq.commitlog.housekeeping import Housekeeping
 from mq.commitlog.segments import Segments
 from mq.commitlog.store import MessageStore
 from mq.routing.topics import TopicConfigs
@@ -162,16 +163,16 @@ def plant_no_cut_of_the_stale_tail(patch: pytest.MonkeyPatch) -> None:
 
 
 def plant_checkpoint_before_the_sync(patch: pytest.MonkeyPatch) -> None:
-    flush_derived = MessageStore._flush_derived
+    flush = Housekeeping.flush
 
-    async def eager(store: MessageStore, thorough: bool) -> bool:
+    async def eager(house: Housekeeping, thorough: bool) -> bool:
         if thorough:
-            now_ms = store.log.last_store_timestamp_ms
-            store.checkpoint.times = {"physic": now_ms, "logics": now_ms, "index": now_ms}
-            await store.checkpoint.write()
-        return await flush_derived(store, thorough)
+            now_ms = house.flusher.log.last_store_timestamp_ms
+            house.checkpoint.times = {"physic": now_ms, "logics": now_ms, "index": now_ms}
+            await house.checkpoint.write()
+        return await flush(house, thorough)
 
-    patch.setattr(MessageStore, "_flush_derived", eager)
+    patch.setattr(Housekeeping, "flush", eager)
 
 
 def plant_topics_written_later(patch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from mq.commitlog.checkpoint import Checkpoint
 from mq.commitlog.config import MessageStoreConfig
 from mq.commitlog.flush import FlushDiskType, Flusher, GroupCommit
+from mq.commitlog.housekeeping import Housekeeping
 from mq.commitlog.legal import why_illegal
 from mq.commitlog.load import load_segments
 from mq.commitlog.log import CommitLog
@@ -49,7 +50,7 @@ from mq.commitlog.reput import Reput
 from mq.commitlog.segments import Segments
 from mq.commitlog.timedflush import TimedFlush
 from mq.runtime.errors import StoreError
-from mq.runtime.node import Node, Timer
+from mq.runtime.node import Node
 
 Done = Callable[[AppendResult], None]
 Acknowledger = Callable[[AppendResult], "asyncio.Future[PutStatus] | None"]
@@ -85,9 +86,7 @@ class MessageStore:
         self._begin = 0  # where the records collected since the last write begin
         self._write_is_due = False
         self._timed = self._make_policy()
-        self._housekeeping: Timer | None = None
-        self._derived_flush = asyncio.Lock()
-        self._last_thorough_ms = 0.0
+        self._house = Housekeeping(node, config, self.flusher, self.dispatchers, self.checkpoint)
 
     # Opening and closing.
 
@@ -101,7 +100,6 @@ class MessageStore:
         self._recover(clean)
         if not await self.flusher.sync():
             return
-        self._last_thorough_ms = self.node.monotonic_ms()
         self.refusal = ""
 
     async def stop(self) -> None:
@@ -110,9 +108,8 @@ class MessageStore:
         was_open = not self.refusal
         self.refusal = "the store is closing"
         self._timed.stop()
-        if self._housekeeping is not None:
-            self._housekeeping.cancel()
-        if was_open and await self.flusher.sync() and await self._flush_derived(thorough=True):
+        self._house.stop()
+        if was_open and await self.flusher.sync() and await self._house.flush(thorough=True):
             self.node.disk.remove(ABORT)
             await self.node.disk.sync_directory("")
         for dispatcher in self.dispatchers:
@@ -223,8 +220,7 @@ class MessageStore:
     def _is_dirty(self) -> None:
         """Something was written; what nobody waits for, the timers make durable."""
         self._timed.arm()
-        if self.dispatchers and self._housekeeping is None:
-            self._housekeeping = self.node.call_later(self.config.flush_interval_consume_queue, self._tick)
+        self._house.arm()
 
     def _stamp_ms(self) -> int:
         """The store time of a record: the wall clock's, but never before the record in front of it.
@@ -405,43 +401,3 @@ class MessageStore:
             group_commit = GroupCommit(self.node, self.flusher, config.sync_flush_timeout)
             self.acknowledgers.append(group_commit.acknowledge)
         return timed
-
-    def _tick(self) -> None:
-        self._housekeeping = None
-        self.node.spawn(self._keep_house(), "flush derived stores")
-
-    async def _keep_house(self) -> None:
-        """Each second the queues that pay, each minute everything; sleep while nothing is dirty."""
-        now = self.node.monotonic_ms()
-        thorough = now - self._last_thorough_ms >= self.config.flush_consume_queue_thorough_interval
-        if thorough:
-            self._last_thorough_ms = now
-            await self.flusher.sync()
-        all_clean = await self._flush_derived(thorough)
-        if not (thorough and all_clean) and self._housekeeping is None and not self.refusal:
-            self._housekeeping = self.node.call_later(self.config.flush_interval_consume_queue, self._tick)
-
-    async def _flush_derived(self, thorough: bool) -> bool:
-        """Returns whether everything dispatched is durable now; a thorough flush ends with the checkpoint."""
-        async with self._derived_flush:
-            try:
-                durable = {
-                    dispatcher.name: await dispatcher.flush(thorough) for dispatcher in self.dispatchers
-                }
-                if thorough:
-                    self._move_checkpoint(durable)
-                    await self.checkpoint.write()
-            except OSError as error:
-                self.node.journal.complain("queues not flushed", error=str(error))
-                return False
-        return None not in durable.values()
-
-    def _move_checkpoint(self, durable: dict[str, int | None]) -> None:
-        times = self.checkpoint.times
-        times["physic"] = max(times["physic"], self.log.synced_store_timestamp_ms)
-        for name, timestamp_ms in durable.items():
-            times[name] = max(times[name], timestamp_ms or 0)
-        if "index" not in durable:  # without an index floor, nothing of it can be missing
-            times["index"] = times["physic"]
-        if "logics" not in durable:
-            times["logics"] = times["physic"]
