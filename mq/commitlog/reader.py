@@ -26,7 +26,10 @@ CHUNK_BYTES = 1 << 20  # so much is read at once
 
 
 class LogReader:
-    """Iterate over it for the records from `position` up to `limit`; then ask `position` and `reason`."""
+    """Iterate over it for the records from `position` up to `limit`, each a MessageExt.
+
+    `position` is always where the next record begins; `reason` says why the walk ended before `limit`.
+    """
 
     def __init__(self, log: CommitLog, position: int, limit: int, check_crc: bool = True) -> None:
         self.log = log

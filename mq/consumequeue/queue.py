@@ -131,7 +131,7 @@ class ConsumeQueue:
         return True
 
     def _skip_to(self, queue_offset: int) -> None:
-        """Nobody has the entries in between, so fillers take their place.
+        """Nobody has the entries in between, so fillers take their place. The queue's ends stay as they are.
 
         A queue without entries begins here, and its file is filled from its first byte, as RocketMQ does. A
         queue with entries should never get here: its fillers say where the log stood, so that physical

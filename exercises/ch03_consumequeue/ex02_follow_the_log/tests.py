@@ -70,6 +70,8 @@ def compare(queue: ConsumeQueue | None, want: Rows, otherwise: str, **known: obj
     all_known = {"nothing_entered": [], **known, "twice": _has_twice}
     if ends_right and begins != first:
         all_known = {"no_room_before_it": got}
+    if queue is not None and want and not got and queue.max_queue_offset not in (0, want[-1][0] + 1):
+        raise Said("end_left_behind", number=want[-1][0], next=queue.max_queue_offset)
     expect(got, want, otherwise, all_known, difference, **counts)
 
 
@@ -92,7 +94,11 @@ def told(
     try:
         reput.follow()
     except AttributeError as error:
-        raise (Said("hands_on_messages") if "MessageExt" in str(error) else error) from error
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        is_theirs = frame is not None and frame.tb_frame.f_code.co_name == "follow"
+        raise (error if is_theirs or "MessageExt" not in str(error) else Said("hands_on_messages")) from error
     return reput
 
 
