@@ -15,6 +15,7 @@ from mq.sim.life import LIFE, Crashed, NodeDied
 from mq.sim.loop import Deadlock, Spin
 from mq.sim.scenarios import SCENARIOS, run_scenario
 from mq.sim.simulation import Simulation, golden_text
+from mq.sim.stories import STORIES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,6 +54,7 @@ def test_the_clock_moves_exactly_to_the_next_deadline_and_starts_in_january_2013
 
 def test_what_asyncio_offers_to_a_floor_works_in_virtual_time() -> None:
     with Simulation() as sim:
+
         async def main() -> tuple[list[int], int, bool]:
             queue: asyncio.Queue[int] = asyncio.Queue()
             lock, event = asyncio.Lock(), asyncio.Event()
@@ -78,6 +80,7 @@ def test_what_asyncio_offers_to_a_floor_works_in_virtual_time() -> None:
 
 def test_a_deadlock_names_the_task_that_waits_and_where() -> None:
     with Simulation() as sim:
+
         async def reads_for_ever() -> None:
             await asyncio.Event().wait()
 
@@ -97,6 +100,7 @@ def test_a_deadlock_names_the_task_that_waits_and_where() -> None:
 
 def test_a_deadlock_tells_what_had_failed_before() -> None:
     with Simulation() as sim:
+
         async def fails() -> None:
             raise ValueError("bad frame")
 
@@ -111,6 +115,7 @@ def test_a_deadlock_tells_what_had_failed_before() -> None:
 
 def test_a_run_that_passes_its_virtual_time_is_a_timeout_that_names_who_waits() -> None:
     with Simulation() as sim:
+
         async def ticks() -> None:
             while True:
                 await asyncio.sleep(30)
@@ -140,6 +145,7 @@ def test_a_spin_is_an_error_and_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_callback_that_raises_is_written_down_and_the_loop_goes_on() -> None:
     with Simulation() as sim:
+
         def fails() -> None:
             raise KeyError("route")
 
@@ -280,9 +286,15 @@ def test_every_door_of_a_dead_node_is_shut() -> None:
         file = node.disk.open("log", create=True)
         sim.kill("a")
         doors: list[Callable[[], object]] = [
-            lambda: node.disk.open("log"), lambda: file.write_at(0, b"x"), lambda: file.sync(), file.close,
-            lambda: node.call_later(1, print), lambda: node.spawn(asyncio.sleep(1), "t"), node.wall_ms,
-            lambda: sim.network.listen(node.life, "10.0.0.1", 1, asyncio.Protocol)]
+            lambda: node.disk.open("log"),
+            lambda: file.write_at(0, b"x"),
+            lambda: file.sync(),
+            file.close,
+            lambda: node.call_later(1, print),
+            lambda: node.spawn(asyncio.sleep(1), "t"),
+            node.wall_ms,
+            lambda: sim.network.listen(node.life, "10.0.0.1", 1, asyncio.Protocol),
+        ]
         for door in doors:
             with pytest.raises(Crashed):
                 door()
@@ -326,7 +338,8 @@ def test_a_scenario_gives_the_same_digest_each_time_and_another_for_another_seed
 @pytest.mark.parametrize("seed", range(10))
 def test_the_scenarios_hold_for_many_seeds(seed: int) -> None:
     for name in SCENARIOS:
-        run_scenario(name, seed)
+        if name not in STORIES:  # those of the lab have sweeps of their own
+            run_scenario(name, seed)
 
 
 def test_the_digest_does_not_depend_on_the_hash_seed() -> None:

@@ -122,6 +122,7 @@ def test_a_config_table_is_the_last_persisted_or_the_next_after_any_loss_of_powe
 @pytest.mark.parametrize(("when", "found"), [("before", b""), ("after", b"data")])
 def test_a_crash_before_a_write_takes_it_and_one_after_it_keeps_it(when: str, found: bytes) -> None:
     with Simulation() as sim:
+
         async def write(node: Node) -> None:
             node.disk.open("log", create=True).write_at(0, b"data")
 

@@ -57,9 +57,9 @@ async def pair(sim: Simulation) -> tuple[Peer, Peer]:
     return client, servers[0]
 
 
-
 def test_several_writes_of_one_tick_arrive_as_one_read() -> None:
     with Simulation() as sim:
+
         async def main() -> list[bytes]:
             sim.network.cut_chance = 0
             client, server = await pair(sim)
@@ -74,6 +74,7 @@ def test_several_writes_of_one_tick_arrive_as_one_read() -> None:
 @given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(0, 200_000), max_size=8))
 def test_all_bytes_arrive_in_order_however_they_are_cut(seed: int, sizes: list[int]) -> None:
     with Simulation(seed) as sim:
+
         async def main() -> None:
             sim.network.cut_chance = 0.5
             client, server = await pair(sim)
@@ -94,6 +95,7 @@ def test_a_read_can_end_in_the_middle_of_what_was_written() -> None:
     lengths: set[int] = set()
     for seed in range(40):
         with Simulation(seed) as sim:
+
             async def main(sim: Simulation = sim) -> int:
                 client, server = await pair(sim)
                 client.transport.write(b"0123456789")
@@ -107,6 +109,7 @@ def test_a_read_can_end_in_the_middle_of_what_was_written() -> None:
 
 def test_a_reader_that_stops_makes_the_writer_pause_and_then_resume() -> None:
     with Simulation() as sim:
+
         async def main() -> tuple[list[str], int, int]:
             client, server = await pair(sim)
             server.transport.pause_reading()
@@ -127,6 +130,7 @@ def test_a_reader_that_stops_makes_the_writer_pause_and_then_resume() -> None:
 
 def test_only_immutable_bytes_may_be_written() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             client, server = await pair(sim)
             with pytest.raises(TypeError, match="immutable"):
@@ -142,6 +146,7 @@ def test_only_immutable_bytes_may_be_written() -> None:
 
 def test_half_a_connection_can_be_closed() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             sim.network.cut_chance = 0
             client, server = await pair(sim)
@@ -160,6 +165,7 @@ def test_half_a_connection_can_be_closed() -> None:
 
 def test_both_ends_know_their_addresses() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             client, server = await pair(sim)
             assert client.transport.get_extra_info("peername") == ("10.0.0.1", 9876)
@@ -171,6 +177,7 @@ def test_both_ends_know_their_addresses() -> None:
 
 def test_a_port_that_nobody_has_refuses_and_a_port_that_is_taken_is_in_use() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             a, b = sim.node("a"), sim.node("b")
             with pytest.raises(ConnectionRefusedError):
@@ -189,6 +196,7 @@ def test_a_port_that_nobody_has_refuses_and_a_port_that_is_taken_is_in_use() -> 
 
 def test_what_a_process_wrote_before_it_died_arrives_and_then_a_reset() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             client, server = await pair(sim)
 
@@ -211,6 +219,7 @@ def test_what_a_process_wrote_before_it_died_arrives_and_then_a_reset() -> None:
 
 def test_a_loss_of_power_is_silence_until_the_machine_is_back() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             client, server = await pair(sim)
             sim.kill("a", "power")
@@ -230,6 +239,7 @@ def test_a_loss_of_power_is_silence_until_the_machine_is_back() -> None:
 
 def test_an_idle_peer_learns_of_a_restart_only_when_it_writes() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             client, _ = await pair(sim)
             sim.kill("a", "power")
@@ -245,6 +255,7 @@ def test_an_idle_peer_learns_of_a_restart_only_when_it_writes() -> None:
 
 def test_callbacks_run_in_the_life_of_the_end_that_receives() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             client, server = await pair(sim)
             client.transport.write(b"x")
@@ -262,6 +273,7 @@ def test_a_protocol_that_raises_loses_its_connection_and_is_written_down() -> No
             raise ValueError("cannot parse")
 
     with Simulation() as sim:
+
         async def main() -> None:
             await sim.node("a").listen(1, Broken)
             client = await sim.node("b").connect("10.0.0.1:1", Peer)
@@ -274,6 +286,7 @@ def test_a_protocol_that_raises_loses_its_connection_and_is_written_down() -> No
 
 def test_the_network_can_reset_what_two_machines_share() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             client, server = await pair(sim)
             sim.network.reset_connections("10.0.0.2", "10.0.0.1")

@@ -27,6 +27,7 @@ def test_synced_bytes_survive_and_unsynced_ones_are_old_or_new(
     seed: int, before: list[Write], after: list[Write]
 ) -> None:
     with Simulation(seed) as sim:
+
         async def main() -> bytes:
             disk = sim.node("a").disk
             file = disk.open("d/log", create=True)
@@ -51,14 +52,16 @@ def test_synced_bytes_survive_and_unsynced_ones_are_old_or_new(
         allowed = [version.ljust(30_000, b"\0") for version in versions]
         for sector in range(0, len(found), 512):
             piece = found[sector : sector + 512]
-            assert any(piece == version[sector : sector + len(piece)] for version in allowed), \
+            assert any(piece == version[sector : sector + len(piece)] for version in allowed), (
                 f"sector at {sector} is neither synced nor written"
+            )
 
 
 def test_unsynced_pages_are_lost_in_any_order_and_sometimes_torn() -> None:
     kinds: set[str] = set()
     for seed in range(200):
         with Simulation(seed) as sim:
+
             async def main(sim: Simulation = sim) -> bytes:
                 file = sim.node("a").disk.open("log", create=True)
                 file.set_length(8192)
@@ -81,6 +84,7 @@ def test_unsynced_pages_are_lost_in_any_order_and_sometimes_torn() -> None:
 @given(seed=st.integers(0, 10_000), synced=st.integers(0, 5))
 def test_names_survive_as_a_prefix_and_synced_ones_always(seed: int, synced: int) -> None:
     with Simulation(seed) as sim:
+
         async def main() -> list[str]:
             disk = sim.node("a").disk
             for number in range(6):
@@ -99,6 +103,7 @@ def test_a_rename_is_lost_or_whole_and_a_synced_one_stays() -> None:
     found: set[tuple[str, ...]] = set()
     for seed in range(60):
         with Simulation(seed) as sim:
+
             async def main(sim: Simulation = sim) -> tuple[str, ...]:
                 disk = sim.node("a").disk
                 for path in ("a/old", "b/other"):
@@ -121,6 +126,7 @@ def test_syncing_one_directory_does_not_save_another() -> None:
     survived: set[bool] = set()
     for seed in range(60):
         with Simulation(seed) as sim:
+
             async def main(sim: Simulation = sim) -> bool:
                 disk = sim.node("a").disk
                 disk.open("elsewhere/file", create=True)
@@ -139,6 +145,7 @@ def test_a_sync_covers_what_was_written_before_it_and_nothing_after() -> None:
     lost = 0
     for seed in range(30):
         with Simulation(seed) as sim:
+
             async def main(sim: Simulation = sim) -> bytes:
                 disk = sim.node("a").disk
                 file = disk.open("log", create=True)
@@ -158,6 +165,7 @@ def test_a_sync_covers_what_was_written_before_it_and_nothing_after() -> None:
 
 def test_a_sync_under_way_is_finished_after_the_death_of_its_process() -> None:
     with Simulation() as sim:
+
         async def main() -> bytes:
             disk = sim.node("a").disk
             file = disk.open("log", create=True)
@@ -176,6 +184,7 @@ def test_what_a_failed_sync_covered_is_not_saved_by_the_next_one() -> None:
     lost = 0
     for seed in range(30):
         with Simulation(seed) as sim:
+
             async def main(sim: Simulation = sim) -> bytes:
                 sim.wrap_disk("a", lambda node, disk: FailingDisk(node, disk, "sync", nth=2))
                 disk = sim.node("a").disk
@@ -214,6 +223,7 @@ def test_syncs_stand_in_line_and_a_fault_stays_on_the_disk_for_the_next_life() -
 
 def test_a_sync_that_the_power_cut_short_is_not_finished_later() -> None:
     with Simulation() as sim:
+
         async def main() -> None:
             file = sim.node("a").disk.open("log", create=True)
             file.write_at(0, b"data")

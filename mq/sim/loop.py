@@ -212,7 +212,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def waiting(self) -> list[str]:
         """One line for each live task: its name, its node, and where its coroutine is suspended."""
         return [
-            f"  {task.get_name()} on {life.node} at {suspended_at(task.get_coro())}"
+            f"  {task.get_name()} on {life.node} at {suspended_at(task.get_coro())}{_waits_for(task)}"
             for task, life in self._tasks.items()
             if life.alive and not task.done()
         ]
@@ -255,6 +255,12 @@ def _swap_current_task(loop: asyncio.AbstractEventLoop | None, task: Any) -> Any
 def repr_of(callback: Callable[..., object]) -> str:
     """A callback's name without its address."""
     return getattr(callback, "__qualname__", type(callback).__name__)
+
+
+def _waits_for(task: "asyncio.Task[Any]") -> str:
+    """` > task NAME` when it waits for another task: then that one's line says what is lacking."""
+    other = getattr(task, "_fut_waiter", None)
+    return f" > task {other.get_name()}" if isinstance(other, asyncio.Task) else ""
 
 
 def suspended_at(coroutine: Any) -> str:

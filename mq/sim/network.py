@@ -1,9 +1,8 @@
 """Network: machines by address, links between them, ports that listen · core
 
-What always holds: a link is a queue. It has one latency, drawn from the seed, so that what is sent first
-arrives first. Everything that moves between machines goes through `Link.carry`: a partition or a delay
-belongs there and nowhere else. A port nobody listens on refuses; a machine without power is silent, and a
-connect to it ends after three seconds.
+What always holds: everything that moves between machines goes through `Link.carry`, so a partition or a
+delay is felt there and nowhere else. Each link has one latency, drawn from the seed. A port nobody listens on
+refuses; a machine without power is silent, and a connect to it ends after three seconds.
 """
 
 import asyncio
@@ -12,9 +11,9 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from mq.runtime.journal import Journal
 from mq.runtime.node import P
 from mq.sim.life import WORLD, Life, stream
+from mq.sim.link import Host, Link
 from mq.sim.loop import VirtualLoop
 from mq.sim.transport import Endpoint, SimTransport
 
@@ -25,45 +24,6 @@ LOOPBACK_LATENCY_S = 0.00002
 MIN_LATENCY_S, MAX_LATENCY_S = 0.0001, 0.0005
 FIRST_FREE_PORT, FIRST_CLIENT_PORT = 40_000, 50_000
 SELF_NAMES = ("127.0.0.1", "localhost")
-
-
-class Host:
-    """A machine as the network knows it: an address, and whether it has power."""
-
-    def __init__(self, address: str, journal: Journal) -> None:
-        self.address = address
-        self.journal = journal
-        self.powered = True
-        self.next_client_port = FIRST_CLIENT_PORT
-
-
-class Link:
-    """The way from one machine to another."""
-
-    def __init__(
-        self, network: "Network", source: Host | None, target: Host | None, latency_s: float
-    ) -> None:
-        self.latency_s = latency_s
-        self._network = network
-        self._source = source
-        self._target = target
-
-    def carry(self, end: SimTransport | None, callback: Callable[..., object], *args: Any) -> None:
-        """Call `callback` at the far side, `latency_s` from now, in the life of `end` (None: of the machine).
-
-        A machine without power hears nothing. A later life of the machine knows nothing of the connection and
-        answers with a reset. Faults of the network (delay, partition) hook in here.
-        """
-        if self._target is None or not self._target.powered or not self._source or not self._source.powered:
-            return
-        loop = self._network.loop
-        if end is not None and not end.life.alive:
-            loop.call_later(
-                2 * self.latency_s, end.peer.arrive_reset, "unknown connection", context=end.peer.life.context
-            )
-            return
-        context = WORLD.context if end is None else end.life.context
-        loop.call_later(self.latency_s, callback, *args, context=context)
 
 
 class SimListener:
@@ -91,6 +51,8 @@ class Network:
         self.seed = seed
         self.failed = failed
         self.cut_chance = 0.1
+        self.is_traced = False  # whether the journal also says what leaves, for diagrams
+        self._sent_number = 0
         self.hosts: dict[str, Host] = {}
         self.listeners: dict[Endpoint, SimListener] = {}
         self.ends: dict[Life, dict[SimTransport, None]] = {}
@@ -210,6 +172,17 @@ class Network:
             end.flush()  # what was written has left
         return list(ends)
 
+    def power_gone(self, host: Host) -> None:
+        """A machine without power sends nothing again."""
+        for link in self._links.values():
+            link.forget_sender(host)
+
+    def links(self, source: str, target: str) -> list[Link]:
+        """The links from `source` to `target`; "*" stands for every other machine."""
+        sources = list(self.hosts) if source == "*" else [source]
+        targets = list(self.hosts) if target == "*" else [target]
+        return [self.link(one, other) for one in sources for other in targets if one != other]
+
     def _close_ports(self, life: Life) -> None:
         self.listeners = {at: found for at, found in self.listeners.items() if found.life is not life}
 
@@ -219,9 +192,29 @@ class Network:
             if {end.here[0], end.there[0]} == {one, other}:
                 self.loop.call_soon(end.arrive_reset, "the network", context=end.life.context)
 
-    def note_chunk(self, end: SimTransport, length: int) -> None:
+    def note_sent(self, end: SimTransport, data: bytes) -> int:
+        """Journal, when traced: bytes leave. The number that the arrival will have too; 0: not traced."""
+        if not self.is_traced:
+            return 0
+        self._sent_number += 1
+        what = " ".join(end.names.feed(data, end.peer.names))
+        self.hosts[end.here[0]].journal.record(
+            "sent",
+            peer=_text(end.there),
+            port=end.here[1],
+            bytes=len(data),
+            number=self._sent_number,
+            what=what,
+        )
+        return self._sent_number
+
+    def note_chunk(self, end: SimTransport, length: int, number: int = 0) -> None:
         """Journal: bytes have reached a machine."""
-        self.hosts[end.here[0]].journal.record("chunk", peer=_text(end.there), port=end.here[1], bytes=length)
+        record, peer, port = self.hosts[end.here[0]].journal.record, _text(end.there), end.here[1]
+        if number:
+            record("chunk", peer=peer, port=port, bytes=length, number=number)
+        else:
+            record("chunk", peer=peer, port=port, bytes=length)
 
     def note_reset(self, end: SimTransport, cause: str) -> None:
         """Journal: an end has learned that its connection is gone."""

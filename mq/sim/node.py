@@ -13,8 +13,9 @@ from mq.runtime.disk import Disk
 from mq.runtime.journal import Journal
 from mq.runtime.node import Listener, Node, P, T, Timer
 from mq.sim.life import Life
+from mq.sim.link import Host
 from mq.sim.loop import VirtualLoop
-from mq.sim.network import Host, Network
+from mq.sim.network import Network
 from mq.sim.platter import Platter
 
 EPOCH_MS = 1_357_016_400_000  # 2013-01-01T05:00:00Z: New York's midnight, where January begins
@@ -29,9 +30,13 @@ class Machine:
         self.loop = loop
         self.clock_error_ms = 0
         self.lives = 0
-        self.platter = Platter(loop, random, host.journal, self.wall_ms)
+        self.replace_disk(random)
         self.wrappers: list[Callable[[Node, Disk], Disk]] = []  # disk faults, put on again in every life
         self.dead_ends: list[Any] = []
+
+    def replace_disk(self, random: Random) -> None:
+        """An empty disk. `random` decides what a loss of power will leave of what is written to it."""
+        self.platter = Platter(self.loop, random, self.host.journal, self.wall_ms)
 
     def wall_ms(self) -> int:
         """What its clock shows."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from mq.runtime.node import Node
 from mq.sim.brokerscenarios import broker_calm, broker_killed
 from mq.sim.faults import SlowDisk
+from mq.sim.lab import run
+from mq.sim.scenario import Scenario
 from mq.sim.simulation import Simulation
 
 LENGTH = struct.Struct(">I")
@@ -215,12 +217,24 @@ def ledger_without_power(simulation: Simulation) -> None:
     check_ledger(simulation, told)
 
 
+def from_lab(name: str) -> Callable[[Simulation], None]:
+    """A story of the lab with the faults that its seed draws; it must hold."""
+
+    def play(simulation: Simulation) -> None:
+        outcome = run(Scenario(name, simulation.seed), simulation=simulation)
+        assert not outcome.failed, outcome.report()
+
+    return play
+
+
 TABLE: dict[str, Callable[[Simulation], None]] = {
     "ledger_calm": ledger_calm,
     "ledger_killed": ledger_killed,
     "ledger_without_power": ledger_without_power,
     "broker_calm": broker_calm,
     "broker_killed": broker_killed,
+    "split-view": from_lab("split-view"),
+    "mixed": from_lab("mixed"),
 }
 SCENARIOS: list[str] = list(TABLE)
 

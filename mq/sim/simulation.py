@@ -15,8 +15,9 @@ from mq.runtime.journal import Event, Journal
 from mq.runtime.node import Node
 from mq.sim.disk import SimDisk
 from mq.sim.life import WORLD, Crashed, Life, NodeDied, stream
+from mq.sim.link import Host
 from mq.sim.loop import Deadlock, Spin, TimeIsUp, new_loop
-from mq.sim.network import Host, Network
+from mq.sim.network import FIRST_CLIENT_PORT, Network
 from mq.sim.node import Machine, SimNode
 from mq.sim.platter import CrashPlan
 
@@ -53,7 +54,7 @@ class Simulation:
         """The node of this name in its present life; a new machine when there is none yet."""
         if name not in self._nodes:
             address = address or f"10.0.0.{len(self._machines) + 1}"
-            host = Host(address, Journal(name, self._clock_ms, self._listeners))
+            host = Host(address, Journal(name, self._clock_ms, self._listeners), FIRST_CLIENT_PORT)
             if address in self.network.hosts:
                 raise ValueError(f"{address} is taken")
             self.network.hosts[address] = host
@@ -95,7 +96,15 @@ class Simulation:
                 self.network.process_died(node.life)
         if death == "power" and machine.host.powered:
             machine.host.powered = False
+            self.network.power_gone(machine.host)
             machine.platter.lose_power()
+
+    def destroy_disk(self, name: str) -> None:
+        """Fault: the machine loses its power and its disk. A later life finds an empty one."""
+        self.kill(name, "power")
+        machine = self._machines[name]
+        machine.host.journal.record("disk destroyed", files=len(machine.platter.names.inodes()))
+        machine.replace_disk(stream(self.seed, f"platter {name} {machine.lives}"))
 
     def restart(self, name: str) -> SimNode:
         """A new life on the same platter. Raises ValueError when the old one still goes on."""
@@ -150,8 +159,9 @@ class Simulation:
             raise type(error)(f"{error}{self._failures_text()}") from None
         except TimeIsUp as error:
             self._abandon_driver()
-            raise TimeoutError(f"virtual time is up at {self._clock_ms():.3f} ms; {error}"
-                               f"{self._failures_text()}") from None
+            raise TimeoutError(
+                f"virtual time is up at {self._clock_ms():.3f} ms; {error}{self._failures_text()}"
+            ) from None
         except Crashed as error:
             raise NodeDied(f"the driver used a door of the dead: {error}") from error
         return main.result()
@@ -224,6 +234,17 @@ class Simulation:
         self._add_texts(self._forgotten, self.events[:count], self._events_forgotten > 0)
         del self.events[:count]
         self._events_forgotten += count
+
+    @property
+    def events_forgotten(self) -> int:
+        """How many of the oldest events are no longer kept: a run keeps MAX_EVENTS_KEPT at most."""
+        return self._events_forgotten
+
+    def journal_text(self, kinds: Iterable[str] | None = None) -> str:
+        """`golden_text` of what is kept, with a first line that says so when that is not all."""
+        forgotten, kept = self._events_forgotten, golden_text(self.events, kinds)
+        note = f"… the oldest {forgotten} events of this run were not kept\n" if forgotten else ""
+        return note + kept
 
     def digest(self) -> str:
         """`journal.digest` of every event, also of those too old to be kept."""

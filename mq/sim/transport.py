@@ -9,7 +9,7 @@ What always holds:
   power nothing arrives, and nobody is told.
 * A callback runs in the life of the end that receives it.
 
-Real: asyncio's selector transport over Linux TCP (simplified: no loss, no retransmission timer)
+Real: asyncio's selector transport over Linux TCP (simplified: see `link` for loss)
 """
 
 import asyncio
@@ -18,9 +18,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from mq.sim.life import WORLD, Life
+from mq.sim.trace import FrameNames
 
 if TYPE_CHECKING:
-    from mq.sim.network import Link, Network
+    from mq.sim.link import Link
+    from mq.sim.network import Network
 
 WINDOW_BYTES = 128 * 1024
 MAX_READ_BYTES = 64 * 1024
@@ -51,6 +53,7 @@ class SimTransport(asyncio.Transport):
         self._reading_paused = self._writing_paused = False
         self._eof_written = self._fin_sent = self._fin_arrived = self._eof_read = False
         self._closing = self._lost = False
+        self.names = FrameNames(min(here[1], there[1]))
         network.ends.setdefault(life, {})[self] = None
 
     def begin(self, protocol: asyncio.Protocol) -> None:
@@ -97,17 +100,25 @@ class SimTransport(asyncio.Transport):
         if self._outgoing:
             data = b"".join(self._outgoing)
             self._outgoing.clear()
-            self._link.carry(self.peer, self.peer.arrive, data)
+            number = self._network.note_sent(self, data)
+            self._link.carry(self.peer, self.peer.arrive, data, number)
         if (self._eof_written or self._closing) and not self._buffer and not self._fin_sent:
             self._fin_sent = True
             self._link.carry(self.peer, self.peer.arrive_fin)
 
     def credit(self, length: int) -> None:
         """The peer has read `length` bytes: the window moves on, after the way back."""
+        if self.peer._link.is_cut:
+            self.peer._link.carry(self, self._credited_late, length)
+            return
         self._unread_bytes -= length
         if self._buffer and not self._credit_planned:
             self._credit_planned = True
             self.peer._link.carry(self, self._credited)
+
+    def _credited_late(self, length: int) -> None:
+        self._unread_bytes -= length
+        self._credited()
 
     def _credited(self) -> None:
         self._credit_planned = False
@@ -139,13 +150,13 @@ class SimTransport(asyncio.Transport):
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    def arrive(self, data: bytes) -> None:
-        """Bytes reach this machine."""
+    def arrive(self, data: bytes, number: int = 0) -> None:
+        """Bytes reach this machine. `number` is theirs in a traced journal."""
         if self._closing:
-            self._link.carry(self.peer, self.peer.arrive_reset, "written to a closed connection")
+            self._link.carry_once(self.peer, self.peer.arrive_reset, "written to a closed connection")
             return
         self._inbox = self._inbox + data if self._inbox else data
-        self._network.note_chunk(self, len(data))
+        self._network.note_chunk(self, len(data), number)
         if not self._read_planned:
             self._read()
 
@@ -242,12 +253,25 @@ class SimTransport(asyncio.Transport):
     def process_died(self) -> None:
         """The kernel sends what it has, then tells the peer."""
         self.flush()
-        self._link.carry(self.peer, self.peer.arrive_reset, "process death")
+        self._link.carry_once(self.peer, self.peer.arrive_reset, "process death")
 
     def machine_is_back(self) -> None:
         """The machine at this end was without power and runs again: it knows nothing of this connection."""
         if self.peer._unread_bytes:
-            self._link.carry(self.peer, self.peer.arrive_reset, "unknown connection")
+            self._link.carry_once(self.peer, self.peer.arrive_reset, "unknown connection")
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether no process holds this end any more."""
+        return self._lost or not self.life.alive
+
+    def give_up(self) -> None:
+        """What was sent has been sent again so often that nobody can be there: the connection times out."""
+        self._fin_sent = True
+        self._network.note_reset(self, "no answer")
+        self._network.loop.call_soon(
+            self._drop, TimeoutError(110, "Connection timed out"), context=self.life.context
+        )
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol
