@@ -25,6 +25,7 @@ FLOORS: list[tuple[int, str]] = [
     (2, "commitlog"),
     (2, "clients"),
     (3, "consumequeue"),
+    (4, "replication"),
 ]
 """Chapter and package. From chapter 1 on, a floor's `broker.py` has `plug(broker)` and may have SETTINGS."""
 
@@ -50,8 +51,8 @@ class BareServer:
         await self.server.start(self.listen_port)
 
     async def stop(self) -> None:
-        """Close every connection."""
-        self.server.stop()
+        """Answer what has come, then close every connection."""
+        await self.server.drain()
 
 
 def build_broker(node: Node, properties: Mapping[str, str] | None = None, chapter: int = LATEST) -> Broker:

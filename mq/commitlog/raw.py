@@ -16,7 +16,13 @@ def append_raw(log: CommitLog, physical_offset: int, data: bytes) -> None:
     They must continue this log, or begin a log that is empty at a segment's first byte.
     """
     segments = log.segments
-    if not segments.starts and physical_offset % segments.segment_bytes == 0:
+    if log.end == segments.first != physical_offset and physical_offset % segments.segment_bytes == 0:
+        while segments.starts:  # recovery found no whole record, and left an empty file
+            segments.delete_first()
+    if not segments.starts:
+        if physical_offset % segments.segment_bytes:
+            size = segments.segment_bytes
+            raise StoreError(f"bytes for {physical_offset} came: no segment of {size} bytes begins there")
         segments.add(physical_offset)
         log.end = log.written_to = log.synced_to = physical_offset
     if physical_offset != log.end or log.written_to != log.end:

@@ -2,8 +2,9 @@
 
 What always holds: a pull that passed the checks is answered once, now or later, with all four fields. Later
 floors take part through lists: `subscription` (what the group wants), `filters` (by type of expression),
-`checks` (who may pull), `suggest_broker` (whom to ask next time), and `on_nothing`, where a pull that finds
-nothing can be kept until a message comes and then given to `answer` again.
+`checks` (who may pull), `next_offset_corrections` (where the consumer goes on, and what it is told),
+`suggest_broker` (whom to ask next time), and `on_nothing`, where a pull that finds nothing can be kept until
+a message comes and then given to `answer` again.
 
 Real: org.apache.rocketmq.broker.processor.PullMessageProcessor (equivalent)
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from mq.clients.groups import SubscriptionGroupConfig, SubscriptionGroupManager
 from mq.clients.subscription import TAG, SubscriptionData, build_subscription
+from mq.consumequeue.fastpull import fast_get_message
 from mq.consumequeue.filter import FilterFactory, MessageFilter, TagFilter
 from mq.consumequeue.getmessage import GetMessageResult as GetMessageResult
 from mq.consumequeue.getmessage import GetMessageStatus as GetMessageStatus
@@ -27,6 +29,8 @@ from mq.routing.broker import Broker, Role
 from mq.routing.route import PERM_READ
 from mq.runtime.errors import MQError
 from mq.wire.codes import ResponseCode
+from mq.wire.command import RemotingCommand
+from mq.wire.errors import HeaderError
 from mq.wire.rpc import Request
 
 MASTER_ID = 0
@@ -44,6 +48,7 @@ class Pull:
 
 
 Subscriber = Callable[[PullMessageHeader, SubscriptionGroupConfig], "SubscriptionData | None"]
+Correction = Callable[[Pull, GetMessageResult, ResponseCode], ResponseCode]
 
 
 class PullMessageProcessor:
@@ -67,12 +72,20 @@ class PullMessageProcessor:
         self.subscription: list[Subscriber] = [subscription_in_header]
         self.filters: dict[str, FilterFactory] = {TAG: TagFilter}
         self.checks: list[Callable[[Pull], None]] = []
+        self.next_offset_corrections: list[Correction] = []
         self.suggest_broker: list[Callable[[Pull, GetMessageResult], int | None]] = []
         self.on_nothing: list[Callable[[Pull, GetMessageResult], bool]] = []
 
     def handle(self, request: Request) -> None:
         """Answer a pull, unless someone in `on_nothing` keeps it for later."""
-        pull = self.read(request)
+        try:
+            pull = self.read(request)
+        except HeaderError:
+            raise
+        except MQError as error:
+            # Its four fields are absent, extFields are not: as the real broker's.
+            request.reply(RemotingCommand(error.response_code, {}, remark=error.remark))
+            return
         header = pull.header
         if header.sys_flag & HAS_COMMIT_OFFSET and self.broker.role is not Role.SLAVE:
             self.offsets.commit(header.consumer_group, header.topic, header.queue_id, header.commit_offset)
@@ -82,10 +95,12 @@ class PullMessageProcessor:
         """Read the queue and reply. With `allow_suspend`, a pull that finds nothing may be kept instead."""
         header = pull.header
         queue = self.queues.open(header.topic, header.queue_id)
-        result = get_message(
+        result = fast_get_message(
             queue, self.log, header.queue_offset, header.max_msg_nums, pull.wanted, self.limits
         )
         code = response_code(result.status, header.queue_offset)
+        for correct in self.next_offset_corrections:
+            code = correct(pull, result, code)
         if code is ResponseCode.PULL_NOT_FOUND and allow_suspend:
             if any(keep(pull, result) for keep in self.on_nothing):
                 return

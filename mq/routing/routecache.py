@@ -71,6 +71,13 @@ class RouteCache:
         """`host:port` of a broker, from whatever route names it. None: no route does."""
         return self._addresses.get(broker_name, {}).get(broker_id)
 
+    def find_broker_in_subscribe(self, broker_name: str, broker_id: int = MASTER_ID) -> str | None:
+        """Whom to read from: the broker of this id, else a slave, else whoever has the name."""
+        addresses = self._addresses.get(broker_name, {})
+        if broker_id != MASTER_ID and broker_id not in addresses:
+            broker_id += 1
+        return addresses.get(broker_id) or next(iter(addresses.values()), None)
+
     def broker_addresses(self) -> dict[str, dict[int, str]]:
         """Every broker of every remembered route: its addresses by broker id."""
         return self._addresses
