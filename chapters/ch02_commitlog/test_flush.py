@@ -166,6 +166,16 @@ def test_a_slow_disk_is_a_timeout_after_five_seconds_and_the_message_is_stored()
         assert not bench.store.refusal, "slow is not broken"
 
 
+def test_each_sender_waits_five_seconds_of_its_own_for_a_slow_disk() -> None:
+    """Four of them share the second sync, and none loses time because another came before it."""
+    with Simulation() as sim:
+        sim.wrap_disk("broker", lambda node, disk: SlowDisk(node, disk, 6_000))
+        bench = Bench(sim, flushDiskType="SYNC_FLUSH")
+        bench.open()
+        found = sends_at(bench, [0, 100, 4_000, 4_000, 6_000])
+        assert [(result.status, waited) for result, waited in found] == [(TIMEOUT, 5_000)] * 5
+
+
 def put_numbered(bench: Bench, number: int, told: list[bytes]) -> None:
     """Put message `number`; its body goes into `told` when it is acknowledged."""
     body = b"%d" % number * 20

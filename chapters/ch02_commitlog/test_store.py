@@ -4,6 +4,7 @@ And the checkpoint, which may never say more than is durable.
 """
 
 import struct
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from mq.commitlog.checkpoint import Checkpoint
 from mq.commitlog.config import MessageStoreConfig
 from mq.commitlog.hosts import encode_host
 from mq.commitlog.message import MessageIllegal
-from mq.commitlog.put import AppendResult, InnerMessage, PutStatus, request_of
+from mq.commitlog.put import AppendResult, DispatchRequest, InnerMessage, PutStatus, request_of
 from mq.runtime.errors import SettingsError
 from mq.runtime.settings import fill
 from mq.sim.faults import FailingDisk
@@ -364,3 +365,35 @@ def test_the_earliest_of_the_three_times_counts_and_three_seconds_are_stepped_ba
 def test_a_host_that_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(MessageIllegal, match="is not an IP address with a port"):
         encode_host(address)
+
+
+class Stumbling(Notes):
+    """A derived store that raises while it is told to."""
+
+    stumbles = False
+
+    def dispatch(self, requests: Sequence[DispatchRequest]) -> None:
+        if self.stumbles:
+            raise ValueError("not today")
+        super().dispatch(requests)
+
+
+def test_a_derived_store_that_raises_costs_no_sender_its_answer_and_is_told_again() -> None:
+    """The real broker's reput thread logs the error, and tries the same record again."""
+    with Simulation() as sim:
+        bench, notes = Bench(sim), Stumbling()
+        store = bench.open(notes)
+        bench.put(inner(b"0"))
+        notes.stumbles = True
+        for number in range(1, 4):
+            found = bench.put(inner(b"%d" % number), inner(b"%d+" % number))
+            assert [result.status for result in found] == [PutStatus.PUT_OK] * 2
+        complaints = [event.text() for event in sim.events if event.kind == "dispatch failed"]
+        assert len(complaints) == 1, "one line, however many writes stumble"
+        assert "ValueError: not today" in complaints[0]
+        notes.stumbles = False
+        bench.put(inner(b"4"))
+        assert [request.physical_offset for request in notes.requests] == [
+            message.physical_offset for message in bench.messages()
+        ]
+        assert store.reput.dispatched_to == store.log.end

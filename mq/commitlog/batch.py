@@ -39,9 +39,12 @@ def decode_batch(body: bytes) -> list[tuple[int, bytes, str]]:
             size, _, _, flag, body_length = _HEAD.unpack_from(body, position)
             body_at = position + _HEAD.size
             properties_at = body_at + body_length + 2
-            properties_length = int.from_bytes(body[properties_at - 2 : properties_at], "big")
             end = position + size
-            if body_length < 0 or properties_at + properties_length != end or end > len(body):
+            if (
+                body_length < 0
+                or not properties_at <= end <= len(body)
+                or (properties_at + (body[properties_at - 2] << 8 | body[properties_at - 1]) != end)
+            ):
                 raise MessageIllegal(
                     f"batch element {len(found)}: its parts do not add up to its size {size}"
                 )

@@ -19,6 +19,8 @@ from mq.commitlog.log import CommitLog
 from mq.commitlog.put import AppendResult, PutStatus
 from mq.runtime.node import Node
 
+SHARED_MS = 1  # who comes within it shares one time limit: a timer for each put would cost more than the put
+
 
 class FlushDiskType(Enum):
     """Who waits for the disk."""
@@ -58,19 +60,22 @@ class GroupCommit:
         self.node = node
         self.flusher = flusher
         self.timeout_ms = timeout_ms
-        self._group: asyncio.Future[PutStatus] | None = None  # who waits for the next sync
+        self._groups: list[asyncio.Future[PutStatus]] = []  # who waits for the next sync, in order
+        self._last_came_ms = 0.0  # when the last group was begun
         self._is_running = False
 
     def acknowledge(self, result: AppendResult) -> "asyncio.Future[PutStatus] | None":
         """What a put has to wait for: None when its sender does not want to wait for the disk."""
         if not result.wait_store_ok:
             return None
-        if self._group is None:
-            self._group = self._new_group()
+        now_ms = self.node.monotonic_ms()
+        if not self._groups or now_ms - self._last_came_ms >= SHARED_MS:
+            self._groups.append(self._new_group())
+            self._last_came_ms = now_ms
             if not self._is_running:
                 self._is_running = True
                 self.node.spawn(self._run(), "group commit")
-        return self._group
+        return self._groups[-1]
 
     def _new_group(self) -> "asyncio.Future[PutStatus]":
         group: asyncio.Future[PutStatus] = self.node.future()
@@ -79,10 +84,11 @@ class GroupCommit:
         return group
 
     async def _run(self) -> None:
-        while self._group is not None:
-            group, self._group = self._group, None
+        while self._groups:
+            groups, self._groups = self._groups, []
             is_safe = await self.flusher.sync()
-            _settle(group, PutStatus.PUT_OK if is_safe else PutStatus.FLUSH_DISK_TIMEOUT)
+            for group in groups:
+                _settle(group, PutStatus.PUT_OK if is_safe else PutStatus.FLUSH_DISK_TIMEOUT)
         self._is_running = False
 
 

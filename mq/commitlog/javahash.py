@@ -7,6 +7,9 @@ Real: java.lang.String.hashCode (equivalent)
 """
 
 from array import array
+from functools import lru_cache
+
+MAX_CACHED_TAGS = 4096
 
 
 def java_hash(text: str) -> int:
@@ -16,6 +19,10 @@ def java_hash(text: str) -> int:
     for unit in units:
         value = 31 * value + unit & 0xFFFFFFFF
     return value - (value >> 31 << 32)
+
+
+tag_hash = lru_cache(maxsize=MAX_CACHED_TAGS)(java_hash)
+"""`java_hash`, remembered: a topic has few tags."""
 
 
 def _utf16_units(text: str) -> "array[int]":

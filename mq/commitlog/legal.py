@@ -7,6 +7,33 @@ from mq.commitlog.config import MessageStoreConfig
 from mq.commitlog.put import AppendResult, InnerMessage, PutStatus
 from mq.commitlog.record import MAX_OVERHEAD_BYTES, MAX_PROPERTIES_BYTES, MAX_TOPIC_BYTES
 
+MOST_UTF8_BYTES = 4  # of one character
+
+
+def is_surely_legal(message: InnerMessage, config: MessageStoreConfig) -> bool:
+    """Whether `why_illegal` would find nothing, by counting characters: most are far from any limit."""
+    if message.parts is None:
+        body_bytes = largest = len(message.body)
+        characters = len(message.properties_text)
+    else:
+        body_bytes = largest = characters = 0
+        for _, body, properties_text in message.parts:
+            length = len(body)
+            body_bytes += length
+            if length > largest:
+                largest = length
+            if len(properties_text) > characters:
+                characters = len(properties_text)
+        if not message.parts:
+            return False
+    most_bytes = MOST_UTF8_BYTES * characters
+    return (
+        MOST_UTF8_BYTES * len(message.topic) <= MAX_TOPIC_BYTES
+        and body_bytes <= config.max_message_size
+        and most_bytes <= MAX_PROPERTIES_BYTES
+        and largest + most_bytes + MAX_OVERHEAD_BYTES <= config.mapped_file_size_commit_log
+    )
+
 
 def why_illegal(message: InnerMessage, config: MessageStoreConfig) -> AppendResult | None:
     """The refusal of a message or batch that no log could hold; None when it is fine."""

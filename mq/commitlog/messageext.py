@@ -1,7 +1,7 @@
 """MessageExt: a message as the log has it · depth
 
-What always holds: every field is what the record says. Properties are parsed when somebody asks for them,
-because most readers want one of them or none.
+What always holds: every field is what the record says. Properties are parsed when somebody asks for them
+first, because many readers want none of them.
 
 Real: org.apache.rocketmq.common.message.MessageExt (equivalent)
 """
@@ -14,7 +14,7 @@ class MessageExt:
     """A message as the log has it, with everything that the broker added."""
 
     __slots__ = (
-        "body", "body_crc", "born_host", "born_timestamp_ms", "flag", "physical_offset",
+        "_properties", "body", "body_crc", "born_host", "born_timestamp_ms", "flag", "physical_offset",
         "prepared_transaction_offset", "properties_text", "queue_id", "queue_offset", "reconsume_times",
         "size", "store_host", "store_timestamp_ms", "sys_flag", "topic",
     )  # fmt: skip
@@ -35,11 +35,16 @@ class MessageExt:
     body: bytes
     topic: str
     properties_text: str
+    _properties: dict[str, str]
 
     @property
     def properties(self) -> dict[str, str]:
-        """The properties, parsed anew each time."""
-        return decode_properties(self.properties_text)
+        """The properties, parsed once. The map is this message's own."""
+        try:
+            return self._properties
+        except AttributeError:
+            self._properties = decode_properties(self.properties_text)
+            return self._properties
 
     @property
     def tags(self) -> str | None:
@@ -54,7 +59,7 @@ class MessageExt:
     @property
     def msg_id(self) -> str:
         """The offset message id: which broker, and where in its log."""
-        return offset_message_id(encode_host(self.store_host), self.physical_offset)
+        return offset_message_id(encode_host(self.store_host, any_port=True), self.physical_offset)
 
     def __repr__(self) -> str:
         where = f"{self.topic}/{self.queue_id}@{self.queue_offset}"

@@ -1,21 +1,31 @@
 """What goes into the store, what comes out of it, and what derived stores are told · depth
 
 What always holds: `properties` as a map and `properties_text` as it is stored are both kept, because a
-record's text may hold more than a reader should see. A `DispatchRequest` made by append equals the one that
-the reader of the log makes: a test compares them.
+record's text may hold more than a reader should see. The map is made when somebody asks for it, since nobody
+does for most messages. A `DispatchRequest` made by append equals the one that the reader of the log makes: a
+test compares them.
 
 Real: org.apache.rocketmq.common.message.MessageExtBrokerInner, PutMessageResult, DispatchRequest (equivalent)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
-from mq.commitlog.javahash import java_hash
+from mq.commitlog.javahash import tag_hash
 from mq.commitlog.message import PROPERTY_KEYS, PROPERTY_TAGS, PROPERTY_UNIQ_KEY, decode_properties
 from mq.commitlog.record import MessageExt
+
+Words = tuple[str | None, str, str | None]
+"""What derived stores are told of a message's properties: its tag, its keys, the client's id."""
+
+
+def words_of(properties: Mapping[str, str]) -> Words:
+    """The words in a map of properties."""
+    get = properties.get
+    return get(PROPERTY_TAGS), get(PROPERTY_KEYS, ""), get(PROPERTY_UNIQ_KEY)
 
 
 class PutStatus(Enum):
@@ -36,12 +46,13 @@ class InnerMessage:
     """A message on its way into the log. Hosts are packed (`encode_host`); times are ms since 1970.
 
     For a batch, `parts` holds (flag, body, properties text) of each message, and body and text are empty.
+    `words` are those of the properties that derived stores are told, for who knows them without the map.
     """
 
     __slots__ = (
-        "body", "born_host", "born_timestamp_ms", "flag", "parts", "prepared_transaction_offset",
-        "properties", "properties_text", "queue_entry_code", "queue_id", "reconsume_times", "store_host",
-        "sys_flag", "topic", "wait_store_ok",
+        "_properties", "body", "born_host", "born_timestamp_ms", "flag", "parts",
+        "prepared_transaction_offset", "properties_text", "queue_entry_code", "queue_id", "reconsume_times",
+        "store_host", "sys_flag", "topic", "wait_store_ok", "words",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +60,7 @@ class InnerMessage:
         topic: str,
         queue_id: int,
         body: bytes,
-        properties: dict[str, str],
+        properties: dict[str, str] | None,
         properties_text: str,
         born_timestamp_ms: int,
         born_host: bytes,
@@ -59,11 +70,12 @@ class InnerMessage:
         reconsume_times: int = 0,
         wait_store_ok: bool = True,
         parts: Sequence[tuple[int, bytes, str]] | None = None,
+        words: Words | None = None,
     ) -> None:
         self.topic = topic
         self.queue_id = queue_id
         self.body = body
-        self.properties = properties
+        self._properties = properties
         self.properties_text = properties_text
         self.born_timestamp_ms = born_timestamp_ms
         self.born_host = born_host
@@ -73,8 +85,28 @@ class InnerMessage:
         self.reconsume_times = reconsume_times
         self.wait_store_ok = wait_store_ok
         self.parts = parts
+        self.words = words
         self.prepared_transaction_offset = 0
         self.queue_entry_code: int | None = None  # what the queue entry stores in place of the tag's hash
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The properties as a map, which a hook may change."""
+        if self._properties is None:
+            self._properties = decode_properties(self.properties_text)
+        self.words = None  # from now on the map is what counts
+        return self._properties
+
+    @properties.setter
+    def properties(self, properties: dict[str, str]) -> None:
+        self._properties, self.words = properties, None
+
+    @property
+    def known_words(self) -> Words | None:
+        """The words of this message, when they are known without parsing a text. Of a batch, none are."""
+        if self.words is not None or self._properties is None or self.parts is not None:
+            return self.words
+        return words_of(self._properties)
 
 
 class AppendResult:
@@ -90,13 +122,22 @@ class AppendResult:
         "wait_store_ok",
     )
 
-    def __init__(self, status: PutStatus, remark: str = "") -> None:
+    def __init__(
+        self,
+        status: PutStatus,
+        remark: str = "",
+        queue_offset: int = -1,
+        physical_offsets: Sequence[int] = (),
+        size: int = 0,
+        wait_store_ok: bool = True,
+    ) -> None:
         self.status = status
         self.remark = remark
-        self.physical_offset = self.queue_offset = -1
-        self.size = 0
-        self.physical_offsets: list[int] = []
-        self.wait_store_ok = True
+        self.queue_offset = queue_offset
+        self.physical_offsets = physical_offsets
+        self.physical_offset = physical_offsets[0] if physical_offsets else -1
+        self.size = size
+        self.wait_store_ok = wait_store_ok
 
 
 class DispatchRequest:
@@ -143,12 +184,10 @@ def request_for(
 ) -> DispatchRequest:
     """The request for a record that is being appended; `place` is (physical offset, size, queue offset)."""
     physical_offset, size, queue_offset = place
-    properties = message.properties if message.parts is None else decode_properties(part[2])
-    tag = properties.get(PROPERTY_TAGS)
+    tag, keys, uniq_key = message.known_words or words_of(decode_properties(part[2]))
     request = DispatchRequest(
-        message.topic, message.queue_id, physical_offset, size, java_hash(tag) if tag else 0,
-        store_timestamp_ms, queue_offset, properties.get(PROPERTY_KEYS, ""),
-        properties.get(PROPERTY_UNIQ_KEY), message.sys_flag, part[2],
+        message.topic, message.queue_id, physical_offset, size, tag_hash(tag) if tag else 0,
+        store_timestamp_ms, queue_offset, keys, uniq_key, message.sys_flag, part[2],
     )  # fmt: skip
     if message.queue_entry_code is not None:
         request.queue_entry_code = message.queue_entry_code
@@ -157,12 +196,11 @@ def request_for(
 
 def request_of(message: MessageExt) -> DispatchRequest:
     """The request for a record that was read from the log."""
-    properties = decode_properties(message.properties_text)
-    tag = properties.get(PROPERTY_TAGS)
+    tag, keys, uniq_key = words_of(decode_properties(message.properties_text))
     return DispatchRequest(
-        message.topic, message.queue_id, message.physical_offset, message.size, java_hash(tag) if tag else 0,
-        message.store_timestamp_ms, message.queue_offset, properties.get(PROPERTY_KEYS, ""),
-        properties.get(PROPERTY_UNIQ_KEY), message.sys_flag, message.properties_text,
+        message.topic, message.queue_id, message.physical_offset, message.size, tag_hash(tag) if tag else 0,
+        message.store_timestamp_ms, message.queue_offset, keys, uniq_key, message.sys_flag,
+        message.properties_text,
     )  # fmt: skip
 
 

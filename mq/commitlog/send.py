@@ -15,8 +15,10 @@ Real: org.apache.rocketmq.broker.processor.SendMessageProcessor (equivalent)
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mq.commitlog.batch import decode_batch
+from mq.commitlog.fastsend import known_message
 from mq.commitlog.headers import (
     FAQ,
     SendMessageRequestHeader,
@@ -25,7 +27,7 @@ from mq.commitlog.headers import (
     check_numbers,
     from_v2,
 )
-from mq.commitlog.hosts import encode_host, offset_message_id
+from mq.commitlog.hosts import encode_host, host_hex
 from mq.commitlog.message import NAME_END, PROPERTY_CLUSTER, PROPERTY_WAIT, VALUE_END, decode_properties
 from mq.commitlog.put import AppendResult, InnerMessage, PutStatus
 from mq.commitlog.record import TRANSACTION_MASK, TRANSACTION_PREPARED
@@ -36,8 +38,9 @@ from mq.routing.topics import NOT_ALLOWED_TOPICS, RETRY_TOPIC_PREFIX, TopicConfi
 from mq.runtime.errors import MQError
 from mq.wire.codec import JSON
 from mq.wire.codes import RequestCode, ResponseCode
-from mq.wire.command import ONEWAY_FLAG, VERSION, RemotingCommand
+from mq.wire.command import VERSION, RemotingCommand
 from mq.wire.headers import encode_header
+from mq.wire.knownheaders import KnownCommand
 from mq.wire.rpc import Request
 
 SendHook = Callable[[Request, SendMessageRequestHeader, InnerMessage], "RemotingCommand | None"]
@@ -60,6 +63,8 @@ STORED = (
     PutStatus.SLAVE_NOT_AVAILABLE,
 )
 """The message is in the log, so the answer says where; only the first of these promises that it stays."""
+
+_PUT_OK = PutStatus.PUT_OK
 
 FAILED_FIELDS = {"TRACE_ON": "true", "MSG_REGION": "DefaultRegion"}
 
@@ -84,25 +89,34 @@ class SendMessageProcessor:
 
     def process(self, request: Request) -> None:
         """Check, hand to the hooks, put; the answer follows when the store knows the message's fate."""
-        try:
-            fields = request.command.ext_fields or {}
-            if request.command.code == RequestCode.SEND_MESSAGE:
-                header = request.header(SendMessageRequestHeader)
-                check_numbers(header)
-            else:
-                header = from_v2(fields)
-            topic = self._checked_topic(header)
-            message = self._inner_message(request, header, topic)
-        except MQError as error:
-            request.reply(RemotingCommand(error.response_code, dict(FAILED_FIELDS), remark=error.remark))
-            return
-        for hook in self.send_message_hooks:
-            answer = hook(request, header, message)
-            if answer is not None:
-                request.reply(answer)
+        command, message = request.command, None
+        if type(command) is KnownCommand and self._store_host:
+            message = known_message(request, command, self.broker, self._store_host)
+        if message is None or self.send_message_hooks:
+            try:
+                header = self.header_of(request)
+                message = message or self.message_of(request, header)
+            except MQError as error:
+                request.reply(RemotingCommand(error.response_code, dict(FAILED_FIELDS), remark=error.remark))
                 return
-        queue_id, host = message.queue_id, message.store_host
-        self.store.put(message, lambda result: self._answer(request, queue_id, host, result))
+            for hook in self.send_message_hooks:
+                answer = hook(request, header, message)
+                if answer is not None:
+                    request.reply(answer)
+                    return
+        self.store.put(message, partial(self._answer, request, message.queue_id, message.store_host))
+
+    def header_of(self, request: Request) -> SendMessageRequestHeader:
+        """The typed header of 10, 310 or 320. Raises HeaderError."""
+        if request.command.code == RequestCode.SEND_MESSAGE:
+            header = request.header(SendMessageRequestHeader)
+            check_numbers(header)
+            return header
+        return from_v2(request.ext_fields)
+
+    def message_of(self, request: Request, header: SendMessageRequestHeader) -> InnerMessage:
+        """The message that will be stored, checked. Raises MQError: the first check that fails."""
+        return self._inner_message(request, header, self._checked_topic(header))
 
     def _checked_topic(self, header: SendMessageRequestHeader) -> TopicConfig:
         """The topic's config, created if that is allowed. Raises MQError: the first check that fails."""
@@ -171,29 +185,26 @@ class SendMessageProcessor:
                 RemotingCommand(code, dict(FAILED_FIELDS), remark=result.remark or result.status.name)
             )
             return
-        offsets = result.physical_offsets
+        command, offsets, host = request.command, result.physical_offsets, host_hex(store_host)
         if len(offsets) == 1:
-            message_id = offset_message_id(store_host, offsets[0])
+            message_id = f"{host}{offsets[0]:016X}"
         else:
-            message_id = ",".join([offset_message_id(store_host, offset) for offset in offsets])
-        command = request.command
-        if (
-            result.status is PutStatus.PUT_OK
-            and command.serialize_type == JSON
-            and not command.flag & ONEWAY_FLAG
-        ):
+            message_id = ",".join([f"{host}{offset:016X}" for offset in offsets])  # `offset_message_id`
+        if result.status is _PUT_OK and command.serialize_type == JSON:
             header = (_REPLY % (queue_id, message_id, result.queue_offset, command.opaque)).encode()
             size = len(header)
             request.reply_frame((size + 4 << 32 | size).to_bytes(8, "big") + header)
             return
         fields = SendMessageResponseHeader(queue_id, msg_id=message_id, queue_offset=result.queue_offset)
-        remark = None if result.status is PutStatus.PUT_OK else result.status.name
+        remark = None if result.status is _PUT_OK else result.status.name
         request.reply(RemotingCommand(RESPONSE_OF[result.status], encode_header(fields), remark=remark))
 
 
 def _joined(own: str, of_all: str) -> str:
     """What one message of a batch is stored with: its own properties as they came, then the batch's."""
-    return f"{own.removesuffix(VALUE_END)}{VALUE_END}{of_all}" if own else of_all
+    if own.endswith(VALUE_END):
+        return own + of_all
+    return f"{own}{VALUE_END}{of_all}" if own else of_all
 
 
 class ViewMessageProcessor:

@@ -18,33 +18,19 @@ import asyncio
 import errno
 from collections.abc import Callable
 
+from mq.commitlog.append import Appender
 from mq.commitlog.checkpoint import Checkpoint
 from mq.commitlog.config import MessageStoreConfig
+from mq.commitlog.fastappend import FastAppender
 from mq.commitlog.flush import FlushDiskType, Flusher, GroupCommit
 from mq.commitlog.housekeeping import Housekeeping
-from mq.commitlog.legal import why_illegal
+from mq.commitlog.legal import is_surely_legal, why_illegal
 from mq.commitlog.load import load_segments
 from mq.commitlog.log import CommitLog
-from mq.commitlog.put import (
-    AppendResult,
-    Dispatcher,
-    DispatchRequest,
-    InnerMessage,
-    PutStatus,
-    request_for,
-)
+from mq.commitlog.put import AppendResult, Dispatcher, DispatchRequest, InnerMessage, PutStatus
 from mq.commitlog.raw import append_raw
 from mq.commitlog.reader import LogReader
-from mq.commitlog.record import (
-    MAX_RECORD_BYTES,
-    MessageExt,
-    RecordError,
-    decode_record,
-    encode_record,
-    encoded_size,
-    is_counted,
-    with_host_bits,
-)
+from mq.commitlog.record import MAX_RECORD_BYTES, MessageExt, RecordError, decode_record, is_counted
 from mq.commitlog.recovery import recover_log, recovery_start
 from mq.commitlog.reput import Reput
 from mq.commitlog.segments import Segments
@@ -79,12 +65,12 @@ class MessageStore:
         self.flusher = Flusher(node, self.log, self._poison)
         self.dispatch_from = 0  # where this start began to dispatch
         self.refusal = "the store is not open"  # why nothing can be put; empty when it can
-        self._next_offsets: dict[tuple[str, int], int] = {}
+        self._appender: Appender = FastAppender(self.log, self.dispatchers)
         self._waiting: list[tuple[AppendResult, Done]] = []
-        self._requests: list[DispatchRequest] = []
-        self._counted: list[tuple[tuple[str, int], int]] = []  # queue offsets given since the last write
         self._begin = 0  # where the records collected since the last write begin
+        self._write_ms = 0  # store time of all of them
         self._write_is_due = False
+        self._dispatch_failed = False
         self._timed = self._make_policy()
         self._house = Housekeeping(node, config, self.flusher, self.dispatchers, self.checkpoint)
 
@@ -156,13 +142,13 @@ class MessageStore:
 
     def learn_queue_ends(self) -> None:
         """Where each queue goes on, from those who know; without queues, from the log's every record."""
-        self._next_offsets = {}
+        self._appender.next_offsets = {}
         for ends in self.queue_ends:
-            self._next_offsets.update(ends())
+            self._appender.next_offsets.update(ends())
         if not self.queue_ends:
             for message in LogReader(self.log, self.log.min_offset, self.log.end, check_crc=False):
                 if is_counted(message.sys_flag):
-                    self._next_offsets[message.topic, message.queue_id] = message.queue_offset + 1
+                    self._appender.next_offsets[message.topic, message.queue_id] = message.queue_offset + 1
 
     # Putting.
 
@@ -171,17 +157,20 @@ class MessageStore:
         if self.refusal:
             done(AppendResult(PutStatus.SERVICE_NOT_AVAILABLE, self.refusal))
             return
-        illegal = why_illegal(message, self.config)
-        if illegal is not None:
-            done(illegal)
-            return
+        if not is_surely_legal(message, self.config):
+            illegal = why_illegal(message, self.config)
+            if illegal is not None:
+                done(illegal)
+                return
         for hook in self.put_message_hooks:
             status = hook(message)
             if status is not None:
                 done(AppendResult(status))
                 return
+        if not self._waiting:
+            self._write_ms = self._stamp_ms()
         try:
-            result = self._append(message)
+            result = self._appender.append(message, self._write_ms)
         except OSError as error:
             # A batch may have been appended in part: all that share the next write share its fate.
             self._undo(error)
@@ -204,18 +193,32 @@ class MessageStore:
         if not self._waiting:
             return
         try:
-            self.log.write_out(self._stamp_ms())
+            requests = self._appender.write_out(self._write_ms)
         except OSError as error:
             self._undo(error)
             return
         waiting, self._waiting = self._waiting, []
-        requests, self._requests = self._requests, []
-        self._counted.clear()
         begin, self._begin = self._begin, self.log.end
-        self.reput.appended(begin, requests)
+        self._dispatch(begin, requests)
         for result, done in waiting:
             self._acknowledge(result, done)
         self._is_dirty()
+
+    def _dispatch(self, begin: int, requests: list[DispatchRequest]) -> None:
+        """Tell the derived stores. What fails in one of them is no sender's fault: its record is in the log.
+
+        They are told again with the next write, from the first record that was not taken by all, and senders
+        are answered meanwhile. (4.9.8: its reput thread logs, and tries the same record again.)
+        """
+        try:
+            self.reput.appended(begin, requests)
+        except Exception as error:  # noqa: BLE001 - whatever a derived store does wrong, senders get their answers
+            if not self._dispatch_failed:
+                what = f"{type(error).__name__}: {error}"
+                self.node.journal.complain("dispatch failed", at=self.reput.dispatched_to, error=what)
+            self._dispatch_failed = True
+        else:
+            self._dispatch_failed = False
 
     def _is_dirty(self) -> None:
         """Something was written; what nobody waits for, the timers make durable."""
@@ -227,51 +230,18 @@ class MessageStore:
 
         Recovery finds its way by these times. Were the clock set back, it would take a new segment for one
         that the checkpoint covers, and skip what was never synced before it. (4.9.8 follows the clock.)
+        The records of one write share theirs, for they come in one moment.
         """
         return max(self.node.wall_ms(), self.log.last_store_timestamp_ms)
 
-    def _append(self, message: InnerMessage) -> AppendResult:
-        """Raises OSError when the next segment cannot be made; then nothing has changed."""
-        result = AppendResult(PutStatus.PUT_OK)
-        result.wait_store_ok = message.wait_store_ok
-        queue = message.topic, message.queue_id
-        message.sys_flag = with_host_bits(message.sys_flag, message.born_host, message.store_host)
-        counted = is_counted(message.sys_flag)
-        queue_offset = result.queue_offset = self._next_offsets.get(queue, 0) if counted else 0
-        topic = message.topic.encode()
-        store_timestamp_ms = self._stamp_ms()
-        parts = message.parts or ((message.flag, message.body, message.properties_text),)
-        for part_queue_offset, part in enumerate(parts, start=queue_offset):
-            flag, body, properties_text = part
-            properties = properties_text.encode()
-            size = encoded_size(topic, body, properties, message.born_host, message.store_host)
-            physical_offset = self.log.place_for(size)
-            record = encode_record(
-                topic, body, properties, message.queue_id, part_queue_offset if counted else 0,
-                physical_offset, flag, message.sys_flag, message.born_timestamp_ms, message.born_host,
-                store_timestamp_ms, message.store_host, message.reconsume_times,
-                message.prepared_transaction_offset,
-            )  # fmt: skip
-            self.log.append(record)
-            result.physical_offsets.append(physical_offset)
-            result.size += size
-            if self.dispatchers:
-                place = physical_offset, size, part_queue_offset if counted else 0
-                self._requests.append(request_for(message, part, place, store_timestamp_ms))
-        result.physical_offset = result.physical_offsets[0]
-        if counted:
-            self._counted.append((queue, queue_offset))
-            self._next_offsets[queue] = queue_offset + len(parts)
-        return result
-
     def _acknowledge(self, result: AppendResult, done: Done) -> None:
         """Answer at once when nobody objects: no task and no future for each message."""
-        waits = []
+        waits: list[asyncio.Future[PutStatus]] | None = None
         for acknowledger in self.acknowledgers:
             wait = acknowledger(result)
             if wait is not None:
-                waits.append(wait)
-        if not waits:
+                waits = [wait] if waits is None else [*waits, wait]
+        if waits is None:
             done(result)
             return
         pending = len(waits)
@@ -291,14 +261,10 @@ class MessageStore:
     def _undo(self, error: OSError) -> None:
         """Nothing was written: give back the queue offsets, and tell everybody who shared the write."""
         try:
-            self.log.abandon()
+            self._appender.undo()
         except OSError as worse:
             self._poison(worse)
         waiting, self._waiting = self._waiting, []
-        self._requests.clear()
-        for queue, queue_offset in reversed(self._counted):
-            self._next_offsets[queue] = queue_offset
-        self._counted.clear()
         for _, done in waiting:
             done(self._disk_refused(error))
 
@@ -384,7 +350,7 @@ class MessageStore:
 
     def next_queue_offset(self, topic: str, queue_id: int) -> int:
         """The queue offset that the next message of this queue will get."""
-        return self._next_offsets.get((topic, queue_id), 0)
+        return self._appender.next_offsets.get((topic, queue_id), 0)
 
     # Making it durable.
 

@@ -14,23 +14,23 @@ Real: org.apache.rocketmq.store.index.IndexService (equivalent)
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from operator import mul
 from typing import NamedTuple
 
 from mq.commitlog.checkpoint import Checkpoint
 from mq.commitlog.put import DispatchRequest
-from mq.commitlog.record import TRANSACTION_MASK
 from mq.commitlog.store import ABORT
+from mq.consumequeue.fastindex import KeyHashes, NewEntry, entries_of
+from mq.consumequeue.fastindex import keys_of as keys_of
 from mq.consumequeue.indexfile import IndexFile
+from mq.consumequeue.keyhash import hash_of_key as hash_of_key
+from mq.consumequeue.keyhash import hash_on as hash_on
+from mq.consumequeue.keyhash import positive as positive
 from mq.runtime.disk import PAGE_BYTES
 from mq.runtime.errors import StoreError
 from mq.runtime.node import Node
 
 MAX_WAITING_BYTES = 4 << 20  # ours: entries that wait in memory before they are written
-MAX_KNOWN_HEADS, MAX_HEAD_LENGTH = 4096, 256
 FIRST_NAME = "made"  # of a file that is there only while the directory is made
-POWERS = [31**count for count in range(9)]
-FACTORS = [tuple(reversed(POWERS[:count])) for count in range(9)]
 NEEDS_NOTHING = (1 << 63) - 1
 
 
@@ -57,7 +57,7 @@ class IndexService:
         self._dispatched_ms = 0
         self._is_broken = False  # keys are missing, or the disk is in doubt: nothing can be called durable
         self._names_changed = False
-        self._hashes: dict[str, int] = {}
+        self._hashes = KeyHashes()
 
     def query(self, topic: str, key: str, max_num: int, begin_ms: int, end_ms: int) -> Found:
         """At most `max_num` messages whose key has this hash, newest first found, in the log's order.
@@ -95,9 +95,12 @@ class IndexService:
         if self._is_broken:
             return
         try:
-            for request in requests:
-                if request.uniq_key or request.keys:
-                    self._enter(request)
+            fresh = 0
+            if self.files:
+                while fresh < len(requests) and self._knows(requests[fresh].physical_offset):
+                    self._enter_the_rest(requests[fresh])
+                    fresh += 1
+            self._put(entries_of(requests[fresh:] if fresh else requests, self._hashes))
             if self.files and self.files[-1].waiting_bytes > MAX_WAITING_BYTES:
                 self.files[-1].write()
         except OSError as error:
@@ -106,17 +109,22 @@ class IndexService:
         if requests:
             self._dispatched_ms = requests[-1].store_timestamp_ms
 
-    def _enter(self, request: DispatchRequest) -> None:
-        if request.sys_flag & TRANSACTION_MASK == TRANSACTION_MASK:
-            return  # rolled back
-        physical_offset, keys = request.physical_offset, keys_of(request)
-        if self.files and physical_offset <= (end := self.files[-1].end_physical_offset):
-            if physical_offset < end:
-                return
-            keys = keys[self._entered(physical_offset) :]  # the last one, perhaps not with all its keys
-        for key in keys:
-            key_hash = self._hash(request.topic, key)
-            self._last_with_room().put(key_hash, physical_offset, request.store_timestamp_ms)
+    def _knows(self, physical_offset: int) -> bool:
+        """Whether this message, or one behind it, was the last to be entered."""
+        return physical_offset <= self.files[-1].end_physical_offset
+
+    def _enter_the_rest(self, request: DispatchRequest) -> None:
+        """Of the last message, perhaps not all keys are there; of those before it, all are."""
+        if request.physical_offset == self.files[-1].end_physical_offset:
+            self._put(entries_of([request], self._hashes)[self._entered(request.physical_offset) :])
+
+    def _put(self, entries: list[NewEntry]) -> None:
+        """Add keys, and files when one is full. Raises OSError."""
+        while entries:
+            file = self._last_with_room()
+            room = self.entries - file.count
+            file.put_all(entries[:room] if len(entries) > room else entries)
+            entries = entries[room:]
 
     def _entered(self, physical_offset: int) -> int:
         """How many of the newest entries are this message's."""
@@ -140,18 +148,6 @@ class IndexService:
         self.files.append(file)
         self._names_changed = True
         return file
-
-    def _hash(self, topic: str, key: str) -> int:
-        """`hash_of_key`, with the beginning of the text remembered: clients' ids share theirs."""
-        head = f"{topic}#{key[:-8]}"
-        value = self._hashes.get(head)
-        if value is None:
-            value = hash_on(0, head)
-            if len(self._hashes) >= MAX_KNOWN_HEADS:
-                self._hashes.clear()
-            if len(head) <= MAX_HEAD_LENGTH:
-                self._hashes[head] = value
-        return positive(hash_on(value, key[-8:]))
 
     def rewriting(self, on: bool) -> None:
         """Nothing to do: what may differ was removed."""
@@ -261,36 +257,6 @@ class IndexService:
         """Give the descriptors back."""
         for file in self.files:
             file.release()
-
-
-def keys_of(request: DispatchRequest) -> list[str]:
-    """What a message can be found by: the client's id first, then each of its keys."""
-    keys = [key for key in request.keys.split(" ") if key] if " " in request.keys else [request.keys]
-    named = keys if keys != [""] else []
-    return [request.uniq_key, *named] if request.uniq_key else named
-
-
-def hash_of_key(topic: str, key: str) -> int:
-    """The hash under which a topic's key is stored: 0 to 2**31 - 1."""
-    return positive(hash_on(0, f"{topic}#{key}"))
-
-
-def positive(value: int) -> int:
-    """Java's Math.abs of 32 bits, and 0 where that has no answer."""
-    return value if value < 1 << 31 else (1 << 32) - value & 0x7FFFFFFF
-
-
-def hash_on(value: int, text: str) -> int:
-    """Java's String.hashCode, begun with `value`, as 32 bits without a sign: eight characters at a time."""
-    if text.isascii():
-        units: Sequence[int] = text.encode()
-    else:
-        units = memoryview(text.encode("utf-16", "surrogatepass")).cast("H")[1:].tolist()
-    for start in range(0, len(units), 8):
-        piece = units[start : start + 8]
-        length = len(piece)
-        value = value * POWERS[length] + sum(map(mul, piece, FACTORS[length])) & 0xFFFFFFFF
-    return value
 
 
 def file_name(now_ms: int) -> str:

@@ -16,7 +16,7 @@ Real: org.apache.rocketmq.store.index.IndexFile (equivalent)
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mq.runtime.disk import PAGE_BYTES, Disk, File
@@ -110,6 +110,39 @@ class IndexFile:
         self.count = number + 1
         self.end_physical_offset, self.end_timestamp_ms = physical_offset, store_timestamp_ms
         self.is_dirty = True
+
+    def put_all(self, entries: Iterable[tuple[int, int, int]]) -> None:
+        """`put` for each (key hash, physical offset, store time), as many as there is room for.
+
+        What `put` looks up for each key is kept at hand. Raises OSError: then no key was added.
+        """
+        slots, pages, dirty_pages, pack = self.slots, self._pages, self._dirty_pages, ENTRY.pack
+        number, used_slots, begin_ms = self.count, 0, self.begin_timestamp_ms
+        packed: list[bytes] = []
+        physical_offset = stored_ms = -1
+        for key_hash, physical_offset, stored_ms in entries:
+            page_number, at = divmod(key_hash % slots, PAGE_SLOTS)
+            page = pages.get(page_number) or self._page(page_number)
+            previous = page[at]
+            if not 0 < previous < number:
+                previous = 0
+                used_slots += 1
+            if number == 1:
+                self.begin_physical_offset, self.begin_timestamp_ms = physical_offset, stored_ms
+                seconds, begin_ms = 0 if begin_ms <= 0 else (stored_ms - begin_ms) // 1000, stored_ms
+            else:
+                seconds = (stored_ms - begin_ms) // 1000 if begin_ms > 0 else 0
+            if not 0 <= seconds <= MAX_SECONDS:
+                seconds = 0 if seconds < 0 else MAX_SECONDS
+            packed.append(pack(key_hash, physical_offset, seconds, previous))
+            page[at] = number
+            dirty_pages[page_number] = None
+            number += 1
+        if packed:
+            self._tail += b"".join(packed)
+            self.count, self.used_slots = number, self.used_slots + used_slots
+            self.end_physical_offset, self.end_timestamp_ms = physical_offset, stored_ms
+            self.is_dirty = True
 
     def chain(self, key_hash: int) -> Iterator[IndexEntry]:
         """The entries in the key's slot, newest first: also those of other keys."""

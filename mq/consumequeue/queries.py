@@ -20,7 +20,6 @@ from mq.consumequeue.index import IndexService
 from mq.consumequeue.logview import Log
 from mq.consumequeue.offsets import ConsumerOffsetManager
 from mq.consumequeue.store import QueueStore
-from mq.runtime.errors import MQError
 from mq.wire.codes import ResponseCode
 from mq.wire.command import RemotingCommand
 from mq.wire.rpc import Request
@@ -82,13 +81,14 @@ class ConsumerOffsets:
         header = request.header(QueryConsumerOffsetHeader)
         found = self.offsets.query(header.consumer_group, header.topic, header.queue_id)
         if found < 0:
+            remark = ""
             if not header.set_zero_if_not_found:
-                raise MQError(
-                    "Not found, do not set to zero, maybe this group boot first", ResponseCode.QUERY_NOT_FOUND
-                )
-            if not self._is_young(header.topic, header.queue_id):
+                remark = "Not found, do not set to zero, maybe this group boot first"
+            elif not self._is_young(header.topic, header.queue_id):
                 remark = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"
-                raise MQError(remark, ResponseCode.QUERY_NOT_FOUND)
+            if remark:  # with fields, though they are empty: as the real broker's
+                request.reply(RemotingCommand(ResponseCode.QUERY_NOT_FOUND, {}, remark=remark))
+                return
             found = 0
         request.succeed({"offset": str(found)})
 

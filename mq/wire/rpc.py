@@ -24,6 +24,7 @@ from mq.wire.command import ONEWAY_FLAG, RESPONSE_FLAG, RemotingCommand
 from mq.wire.errors import RemoteError, RequestTimeout, Unreachable
 from mq.wire.frame import FRAME_MAX_LENGTH, FrameProtocol
 from mq.wire.headers import decode_header
+from mq.wire.knownheaders import KnownHeaders
 
 H = TypeVar("H")
 
@@ -72,8 +73,13 @@ class Request:
         if self._answered:
             raise AssertionError(f"second reply to {request_name(self.command.code)}")
         self._answered = True
-        if not self.command.flag & ONEWAY_FLAG and self.connection.is_open:
-            self.connection.write(frame)
+        if not self.command.flag & ONEWAY_FLAG:
+            connection = self.connection
+            connection.unanswered -= 1
+            if connection.is_open:
+                connection.write(frame)
+            if connection.when_answered is not None:
+                connection.when_answered()
 
     def succeed(self, ext_fields: dict[str, str] | None = None, body: bytes = b"") -> None:
         """Answer with SUCCESS."""
@@ -123,6 +129,9 @@ class Connection(FrameProtocol):
         super().__init__(node, frame_max_length)
         self.processors = processors
         self.on_closed: list[Callable[[Connection], object]] = []
+        self.unanswered = 0  # requests that came and wait for their reply
+        self.when_answered: Callable[[], None] | None = None  # called after each reply, for whoever waits
+        self._known = KnownHeaders()
         self._opaque = 0
         self._pending: dict[int, tuple[asyncio.Future[RemotingCommand], float, int]] = {}
         self._sweep: Timer | None = None
@@ -154,12 +163,17 @@ class Connection(FrameProtocol):
             self.write(encode_frame(command))
 
     def frame_received(self, payload: bytes) -> None:
-        command = decode_frame(payload)
+        command: RemotingCommand | None = self._known.decode(payload)
+        if command is None:
+            command = decode_frame(payload)
+            self._known.learn(payload)
         if command.flag & RESPONSE_FLAG:
             waiting = self._pending.pop(command.opaque, None)
             if waiting is not None and not waiting[0].done():
                 waiting[0].set_result(command)
         else:
+            if not command.flag & ONEWAY_FLAG:
+                self.unanswered += 1
             self._process(Request(command, self))
 
     def end_of_batch(self) -> None:
