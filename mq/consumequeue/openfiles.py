@@ -1,7 +1,7 @@
 """OpenFiles: a bounded set of descriptors to read from · depth
 
-What always holds: at most `limit` files are open; the one that was read longest ago is closed for a new one.
-50,000 queues would need as many descriptors, and a process has a few thousand.
+What always holds: at most `limit` files are open at any moment; the one that was read longest ago is closed
+before a new one is opened. 50,000 queues would need as many descriptors, and a process has a few thousand.
 
 Real: nothing (RocketMQ maps every file and leaves the choice to the system)
 """
@@ -25,12 +25,12 @@ class OpenFiles:
         """Up to `length` bytes; empty when there is no such file."""
         file = self._files.get(path)
         if file is None:
+            while len(self._files) >= self.limit:
+                self._files.popitem(last=False)[1].close()
             try:
                 file = self._files[path] = self.disk.open(path)
             except FileNotFoundError:
                 return b""
-            if len(self._files) > self.limit:
-                self._files.popitem(last=False)[1].close()
         else:
             self._files.move_to_end(path)
         return file.read_at(position, length)

@@ -22,8 +22,8 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from mq.consumequeue.openfiles import OpenFiles
-from mq.runtime.disk import Disk
-from mq.runtime.errors import StoreError
+from mq.consumequeue.queuefiles import QueueFiles
+from mq.runtime.disk import PAGE_BYTES, Disk
 
 ENTRY = struct.Struct(">qiq")
 ENTRY_BYTES = ENTRY.size
@@ -48,8 +48,10 @@ class Entry(NamedTuple):
 FILLER_ENTRY = Entry._make(ENTRY.unpack(FILLER))
 
 
-class ConsumeQueue:
+class ConsumeQueue(QueueFiles):
     """One queue of one topic: the files of one directory, and the tail that waits to be written."""
+
+    __slots__ = ("__dict__", "max_queue_offset", "min_queue_offset", "physical_end", "tail", "tail_position")
 
     def __init__(
         self,
@@ -59,21 +61,12 @@ class ConsumeQueue:
         file_bytes: int = FILE_BYTES,
         open_files: OpenFiles | None = None,
     ) -> None:
-        self.disk = disk
-        self.topic = topic
-        self.queue_id = queue_id
-        self.file_bytes = file_bytes
-        self.directory = f"consumequeue/{topic}/{queue_id}"
-        self.files: list[int] = []  # the positions at which they begin, ascending
+        super().__init__(disk, topic, queue_id, file_bytes, open_files)
         self.tail = bytearray()
         self.tail_position = 0  # where the tail goes once it is written
         self.min_queue_offset = 0
         self.max_queue_offset = 0  # what the next entry gets
         self.physical_end = 0  # where the log goes on behind the last record that is entered here
-        self.unsynced: dict[str, None] = {}  # files that were written since their last sync
-        self.names_changed = False  # files came or went since the directory's last sync
-        self.is_damaged = False  # files that should be there are not: entries may be missing
-        self._open_files = open_files or OpenFiles(disk)
 
     # Reading.
 
@@ -111,6 +104,8 @@ class ConsumeQueue:
     def first_from(self, physical_offset: int) -> int:
         """The queue offset of the first entry whose record lies here or behind, else the queue's end."""
         offsets = range(self.min_queue_offset, self.max_queue_offset)
+        if offsets and self._lies_from(offsets.start, physical_offset):
+            return offsets.start
         return offsets.start + bisect_left(offsets, True, key=lambda i: self._lies_from(i, physical_offset))
 
     def _lies_from(self, queue_offset: int, physical_offset: int) -> bool:
@@ -142,7 +137,7 @@ class ConsumeQueue:
             self.tail += ENTRY.pack(self.physical_end, FILLER_SIZE, 0) * missing
             return
         while self.files:
-            self._remove(self.files[-1])
+            self.remove(self.files[-1])
         missing = queue_offset % (self.file_bytes // ENTRY_BYTES)
         self.tail = bytearray(FILLER * missing)
         self.tail_position = (queue_offset - missing) * ENTRY_BYTES
@@ -153,21 +148,9 @@ class ConsumeQueue:
         while self.tail:
             in_file = self.tail_position % self.file_bytes
             file, piece = self.tail_position - in_file, self.tail[: self.file_bytes - in_file]
-            self._write(file, in_file, bytes(piece))
+            self.write_in(file, in_file, piece)
             del self.tail[: len(piece)]
             self.tail_position += len(piece)
-
-    def _write(self, file: int, in_file: int, data: bytes) -> None:
-        opened = self.disk.open(self.path(file), create=True)
-        try:
-            if file not in self.files:
-                opened.set_length(self.file_bytes)
-                self.files.append(file)
-                self.names_changed = True
-            opened.write_at(in_file, data)
-        finally:
-            opened.close()
-        self.unsynced[self.path(file)] = None
 
     # Taking away.
 
@@ -179,11 +162,9 @@ class ConsumeQueue:
         del self.tail[max(end - self.tail_position, 0) :]
         if end < self.tail_position:
             while self.files and self.files[-1] >= end:
-                self._remove(self.files[-1])
-            if self.files and end < self.files[-1] + self.file_bytes:
-                self._resize(
-                    self.files[-1], end - self.files[-1], self.file_bytes
-                )  # what was cut reads as zeros
+                self.remove(self.files[-1])
+            if self.files and end < self.files.stop:  # what was cut reads as zeros
+                self.set_lengths(self.files[-1], end - self.files[-1], self.file_bytes)
             self.tail_position = end
         self.max_queue_offset = queue_offset
         self.min_queue_offset = min(self.min_queue_offset, queue_offset)
@@ -192,73 +173,42 @@ class ConsumeQueue:
 
     def delete_before(self, physical_offset: int) -> None:
         """Remove files all of whose records lie below, never the last; find the first entry that does not."""
+        self._find_minimum(physical_offset)
+        while len(self.files) > 1 and self.files[1] <= self.min_queue_offset * ENTRY_BYTES:
+            self.remove(self.files[0])
+
+    def _find_minimum(self, physical_offset: int) -> None:
         self.min_queue_offset = (self.files[0] if self.files else self.tail_position) // ENTRY_BYTES
         self.min_queue_offset = self.first_from(physical_offset)
-        while len(self.files) > 1 and self.files[1] <= self.min_queue_offset * ENTRY_BYTES:
-            self._remove(self.files[0])
-
-    def _resize(self, file: int, *lengths: int) -> None:
-        opened = self.disk.open(self.path(file))
-        for length in lengths:
-            opened.set_length(length)
-        opened.close()
-        self.unsynced[self.path(file)] = None
-
-    def _remove(self, file: int) -> None:
-        self._open_files.forget(self.path(file))
-        self.disk.remove(self.path(file))
-        self.files.remove(file)
-        self.unsynced.pop(self.path(file), None)
-        self.names_changed = True
 
     # Opening.
 
     def load(self) -> None:
-        """Find the files and the queue's end. Raises StoreError for a file that is none of ours.
-
-        The files end after the first that is short, and before the first that is missing: what lies behind
-        is removed, and `is_damaged` says that the log must be asked again.
-        """
-        is_whole = True
-        for name in self.disk.list(self.directory):
-            file, length = self._checked(name)
-            follows = not self.files or file == self.files[-1] + self.file_bytes
-            self.files.append(file)
-            if not (is_whole and follows):
-                self._remove(file)
-                self.is_damaged = True
-            elif length < self.file_bytes:  # its maker died before it had its length, or while it was cut
-                self._resize(file, self.file_bytes)
-                is_whole, self.is_damaged = False, length > 0
-        while self.files and not self._entries_in(self.files[-1]):
-            self._remove(self.files[-1])  # made, and nothing of what was written to it is left
-        self.names_changed = True  # who wrote them may have died before it synced their names
+        """Find the files and the queue's end. Raises StoreError for a file that is none of ours."""
+        self.find()
+        while self.files and not (count := self._entries_in(self.files[-1])):
+            self.remove(self.files[-1])  # made, and nothing of what was written to it is left
         if self.files:
-            self.max_queue_offset = self.files[-1] // ENTRY_BYTES + self._entries_in(self.files[-1])
+            self.max_queue_offset = self.files[-1] // ENTRY_BYTES + count
             self.tail_position = self.max_queue_offset * ENTRY_BYTES
-            self.delete_before(0)  # steps over the fillers
             last = self.entry_at(self.max_queue_offset - 1)
             self.physical_end = last.physical_end if last is not None else 0
-
-    def _checked(self, name: str) -> tuple[int, int]:
-        """The position at which a file begins, and its length. Raises StoreError."""
-        path = f"{self.directory}/{name}"
-        length = self.disk.stat(path).length_bytes
-        if not (len(name) == 20 and name.isdecimal()) or int(name) % self.file_bytes:
-            raise StoreError(f"{path} is not the name of a queue file of {self.file_bytes} bytes")
-        if length > self.file_bytes:
-            raise StoreError(f"{path} has {length} bytes; queue files here have {self.file_bytes}")
-        return int(name), length
+            self._find_minimum(0)  # steps over the fillers; deletes nothing: who knows yet what is true?
 
     def _entries_in(self, file: int) -> int:
-        """How many entries stand before the first one with size 0, found by halves."""
+        """How many entries stand before the first one with size 0, found by halves.
+
+        Of many queues most are short: one look at the first page says whether to search there or beyond.
+        """
+        path, numbers = self.path(file), range(self.file_bytes // ENTRY_BYTES)
+        page = self._open_files.read(path, 0, min(PAGE_BYTES // ENTRY_BYTES, len(numbers)) * ENTRY_BYTES)
+        in_page = range(len(page) // ENTRY_BYTES)
 
         def is_free(number: int) -> bool:
-            entry = self._open_files.read(self.path(file), number * ENTRY_BYTES, ENTRY_BYTES)
-            return not any(entry[8:12])
+            if number in in_page:
+                return not any(page[number * ENTRY_BYTES + 8 : number * ENTRY_BYTES + 12])
+            return not any(self._open_files.read(path, number * ENTRY_BYTES, ENTRY_BYTES)[8:12])
 
-        return bisect_left(range(self.file_bytes // ENTRY_BYTES), True, key=is_free)
-
-    def path(self, file: int) -> str:
-        """The file that begins at this position."""
-        return f"{self.directory}/{file:020d}"
+        if in_page and is_free(in_page[-1]):
+            numbers = in_page
+        return bisect_left(numbers, True, key=is_free)

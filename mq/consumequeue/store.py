@@ -22,7 +22,9 @@ from mq.commitlog.record import MAX_RECORD_BYTES, TRANSACTION_PREPARED
 from mq.consumequeue.logview import Log
 from mq.consumequeue.openfiles import OpenFiles
 from mq.consumequeue.queue import ENTRY_BYTES, FILE_BYTES, ConsumeQueue
+from mq.consumequeue.queuetable import QueueTable
 from mq.consumequeue.tails import LEAST_PAGES, Tails
+from mq.consumequeue.trimming import Trimmer
 from mq.runtime.node import Node
 
 
@@ -37,11 +39,12 @@ class QueueStore:
         self.node = node
         self.log = log
         self.file_bytes = file_bytes
-        self.queues: dict[tuple[str, int], ConsumeQueue] = {}
+        self.queues = QueueTable()
         self.tails = Tails(node, least_pages)
         self._to_cut: dict[tuple[str, int], ConsumeQueue] = {}  # while rewriting: not yet handed a record
         self._dispatched_ms = 0  # store time of the last record that was handed over
         self._open_files = OpenFiles(node.disk)
+        self._trimmer = Trimmer(node)
 
     def find(self, topic: str, queue_id: int) -> ConsumeQueue | None:
         """The queue; None when no message ever came to it."""
@@ -63,24 +66,40 @@ class QueueStore:
 
     def dispatch(self, requests: Sequence[DispatchRequest]) -> None:
         """Enter records in their queues, in the order of the log; pass over what has been entered."""
-        entered = 0
+        topics, waiting, to_cut, entered = self.queues.by_topic, self.tails.queues, self._to_cut, 0
         for request in requests:
             if request.sys_flag & TRANSACTION_PREPARED:
                 continue  # the bit is set for a half message and for a rollback: no consumer may see either
-            queue = self._queue_for(request)
-            if queue.append(
+            of_topic = topics.get(request.topic)
+            queue = of_topic.get(request.queue_id) if of_topic is not None else None
+            if queue is None or to_cut or request.queue_offset != queue.max_queue_offset:
+                entered += self._enter(request)
+                continue
+            if not queue.tail:
+                waiting[queue] = None
+            queue.append(
                 request.queue_offset, request.physical_offset, request.size, request.queue_entry_code
-            ):
-                self.tails.queues[queue] = None
-                entered += 1
+            )
+            entered += ENTRY_BYTES
         if requests:
             self._dispatched_ms = requests[-1].store_timestamp_ms
-        self.tails.grew(entered * ENTRY_BYTES)
+            self.tails.grew(entered)
 
-    def _queue_for(self, request: DispatchRequest) -> ConsumeQueue:
-        key = request.topic, request.queue_id
-        queue = self.queues.get(key) or self.open(*key)
-        if self._to_cut and self._to_cut.pop(key, None) is not None:
+    def _enter(self, request: DispatchRequest) -> int:
+        """Enter one record, whatever there is to do before; returns by how many bytes more wait.
+
+        For a record that is next in its queue `dispatch` does the same in fewer steps.
+        """
+        queue = self.open(request.topic, request.queue_id)
+        waited = len(queue.tail)
+        self._prepare(queue, request)
+        queue.append(request.queue_offset, request.physical_offset, request.size, request.queue_entry_code)
+        if queue.tail:
+            self.tails.queues[queue] = None
+        return len(queue.tail) - waited
+
+    def _prepare(self, queue: ConsumeQueue, request: DispatchRequest) -> None:
+        if self._to_cut and self._to_cut.pop((queue.topic, queue.queue_id), None) is not None:
             queue.cut(min(request.queue_offset, queue.max_queue_offset))
         if request.queue_offset > queue.max_queue_offset > queue.min_queue_offset:
             self.node.journal.complain(
@@ -90,13 +109,13 @@ class QueueStore:
                 came=request.queue_offset,
                 advice="remove the directory consumequeue and restart: the log makes all queues again",
             )
-        return queue
 
     def rewriting(self, on: bool) -> None:
         """While on, the first record for each queue cuts it there: all behind it is written afresh."""
         self._to_cut = dict(self.queues) if on else {}
         if not on:
-            self.delete_before(self.log.min_physical_offset)
+            for queue in self.queues.values():
+                queue.delete_before(self.log.min_physical_offset)
 
     # After a restart.
 
@@ -121,11 +140,11 @@ class QueueStore:
         for queue in self.queues.values():
             if clean and not queue.is_damaged:
                 queue.names_changed = False  # they were synced before the end was marked as clean
-            end = queue.first_from(log_end)
+            end = queue.max_queue_offset if queue.physical_end <= log_end else queue.first_from(log_end)
             while end > queue.min_queue_offset and not self._agrees(queue, end - 1, log_end):
                 end -= 1
             queue.cut(end)
-        self.delete_before(self.log.min_physical_offset)
+            queue.delete_before(self.log.min_physical_offset)
 
     def _agrees(self, queue: ConsumeQueue, queue_offset: int, log_end: int) -> bool:
         """Whether the entry names a record that names the entry. A record that is gone cannot be asked."""
@@ -144,11 +163,11 @@ class QueueStore:
         """The log was cut here: so are the queues."""
         for queue in self.queues.values():
             queue.cut(queue.first_from(physical_offset))
+        self.tails.recount()
 
     def delete_before(self, physical_offset: int) -> None:
-        """The log has let go of what lies below."""
-        for queue in self.queues.values():
-            queue.delete_before(physical_offset)
+        """The log has let go of what lies below: so do the queues, one after the other. Raises OSError."""
+        self._trimmer.delete_before(self.queues.values(), physical_offset)
 
     # Making it durable.
 
@@ -158,9 +177,17 @@ class QueueStore:
         Returns the store time (ms) up to which every entry is durable, None when it cannot say.
         """
         dispatched_ms = self._dispatched_ms
-        is_durable = await self.tails.flush(thorough, list(self.queues.values()))
+        is_durable = await self.tails.flush(thorough, self.queues.values())
         return dispatched_ms if is_durable else None
+
+    async def start(self) -> None:
+        """As a service of the broker: there is nothing to begin."""
+
+    async def stop(self) -> None:
+        """As a service of the broker, stopped before its store: the flush that follows is the last."""
+        self.tails.close_soon()
 
     def close(self) -> None:
         """Give the descriptors back."""
+        self._trimmer.stop()
         self._open_files.close()
