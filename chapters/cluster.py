@@ -30,6 +30,10 @@ from mq.runtime.real import RealNode
 TOPIC = "flights"
 QUEUES = 8  # on each broker
 SEGMENT_BYTES = 1 << 20
+SETTINGS = (
+    "diskSpaceWarningLevelRatio=100",  # January is small: it also fits on a disk that is nearly full
+    "cleanFileForciblyEnable=false",
+)
 BATCH = 64  # events to one queue in one request
 AHEAD = 1024  # events that are sent and not yet acknowledged, in all queues together
 READ_AT_ONCE = 32
@@ -56,9 +60,10 @@ class Cluster:
     async def start_broker(self, name: str) -> None:
         """Start a broker on its store; again on the port that it had, if it had one."""
         listen = self.addresses.get(name, "127.0.0.1:0")
+        where = ("--name", name, "--listen", listen, "--store", str(self.store(name)))
         segments = f"mappedFileSizeCommitLog={SEGMENT_BYTES}"
-        where = ("--name", name, "--listen", listen, "--store", str(self.store(name)), "--set", segments)
-        await self._start(name, "broker", "--namesrv", self.addresses["namesrv"], *where)
+        settings = [word for setting in (segments, *SETTINGS) for word in ("--set", setting)]
+        await self._start(name, "broker", "--namesrv", self.addresses["namesrv"], *where, *settings)
 
     def store(self, name: str) -> Path:
         """Where a broker's files are."""

@@ -176,8 +176,13 @@ async def opening_with_create_keeps_what_is_there(node: Node) -> None:
 @on_both_disks
 async def a_missing_file_is_file_not_found(node: Node) -> None:
     disk = node.disk
-    for call in (lambda: disk.open("no"), lambda: disk.open("no/no"), lambda: disk.stat("no"),
-                 lambda: disk.remove("no"), lambda: disk.replace("no", "yes")):
+    for call in (
+        lambda: disk.open("no"),
+        lambda: disk.open("no/no"),
+        lambda: disk.stat("no"),
+        lambda: disk.remove("no"),
+        lambda: disk.replace("no", "yes"),
+    ):
         with pytest.raises(FileNotFoundError):
             call()
     assert not disk.exists("no")
@@ -409,8 +414,13 @@ async def a_read_only_disk_reads_and_changes_nothing(node: Node) -> None:
     disk = ReadOnlyDisk(node, node.disk)
     file = disk.open("log", create=True)
     assert file.read_at(0, 10) == b"kept"
-    for call in (lambda: file.write_at(0, b"x"), lambda: file.set_length(0), lambda: disk.remove("log"),
-                 lambda: disk.replace("log", "gone"), lambda: disk.open("new", create=True)):
+    for call in (
+        lambda: file.write_at(0, b"x"),
+        lambda: file.set_length(0),
+        lambda: disk.remove("log"),
+        lambda: disk.replace("log", "gone"),
+        lambda: disk.open("new", create=True),
+    ):
         with pytest.raises(OSError) as refused:
             call()
         assert refused.value.errno == errno.EROFS

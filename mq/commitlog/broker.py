@@ -1,4 +1,4 @@
-"""What chapter 2 plugs into the broker: the store, and sending to it · depth
+"""What chapter 2 plugs into the broker: the store, how long it keeps, and sending to it · depth
 
 What always holds: all sends of one network read share one write, made before their answers leave. A message
 of a topic that was made just now is acknowledged only when the topic, too, is on disk: without its topic
@@ -9,6 +9,7 @@ import asyncio
 
 from mq.commitlog.config import MessageStoreConfig
 from mq.commitlog.put import AppendResult, PutStatus
+from mq.commitlog.retention import Retention
 from mq.commitlog.send import SendMessageProcessor, ViewMessageProcessor
 from mq.commitlog.store import MessageStore
 from mq.routing.broker import Broker
@@ -18,13 +19,16 @@ SETTINGS: tuple[type, ...] = (MessageStoreConfig,)
 
 
 def plug(broker: Broker) -> None:
-    """Chapter 2: messages are stored (10, 310, 320) and shown by their offset (33)."""
-    store = MessageStore(broker.node, broker.settings(MessageStoreConfig))
+    """Chapter 2: messages are stored (10, 310, 320), shown by their offset (33), and deleted by age."""
+    config = broker.settings(MessageStoreConfig)
+    store = MessageStore(broker.node, config)
+    retention = Retention(broker.node, config, store)
     send = SendMessageProcessor(broker, store)
     view = ViewMessageProcessor(store)
     broker.add(store)
     broker.add(send)
-    broker.services.append(store)
+    broker.add(retention)
+    broker.services += [store, retention]
     broker.role_changed.append(lambda role: store.learn_queue_ends())  # a copy goes on
     for code in (RequestCode.SEND_MESSAGE, RequestCode.SEND_MESSAGE_V2, RequestCode.SEND_BATCH_MESSAGE):
         broker.server.processors[code] = send.process

@@ -94,9 +94,10 @@ class Segments:
             file.set_length(self.segment_bytes)
 
     def delete_first(self) -> None:
-        """Remove the oldest file."""
-        self._close(start := self.starts.pop(0))
-        self.disk.remove(self.path(start))
+        """Remove the oldest file. Raises OSError: then it is still there."""
+        self._close(self.first)
+        self.disk.remove(self.path(self.first))
+        del self.starts[0]
         self.directory_is_dirty = True
 
     def close(self) -> None:

@@ -193,8 +193,9 @@ class RealDisk:
     def usage(self) -> DiskUsage:
         os.makedirs(self.root, exist_ok=True)
         found = os.statvfs(self.root)
-        total = found.f_blocks * found.f_frsize
-        return DiskUsage(total, total - found.f_bavail * found.f_frsize)
+        used = (found.f_blocks - found.f_bfree) * found.f_frsize
+        # What is kept for the system's administrator is neither used nor ours: df counts like this, and Java.
+        return DiskUsage(used + found.f_bavail * found.f_frsize, used)
 
     def lock(self, path: str) -> RealLock:
         full = self._full(path)
