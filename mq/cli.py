@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, Protocol
 
-from mq import commands
+from mq import commands, operate
 from mq.commands import GROUP, NAMESRV, complain
 from mq.runtime.errors import MQError, SettingsError, StoreError
 from mq.runtime.real import RealDisk, RealNode
@@ -36,6 +36,7 @@ a first minute, in three terminals:
   mq send flights "HA51 left" --tags HA --keys N384HA
   mq pull flights
   mq query --key N384HA
+  mq cluster
   mq inspect /tmp/store/commitlog/00000000000000000000
 
 Servers stop on Ctrl-C or SIGTERM; 'mq COMMAND --help' says more about each command."""
@@ -62,6 +63,7 @@ examples:
   mq inspect store/commitlog/00000000000000000000 --limit 3
   mq inspect store/consumequeue/flights/0/00000000000000000000 --from 100
 The exit status is 1 when something is damaged."""
+LONGEST_COMMAND = len("completion")
 FROM = "begin at this physical offset, queue offset or entry, as the kind of file has it"
 
 
@@ -91,9 +93,12 @@ def run_namesrv(options: argparse.Namespace) -> int:
     from mq.system import build_namesrv
 
     host, port = split_address(options.listen)
-    node = RealNode("namesrv", ".", host)
+    node = RealNode("namesrv", options.store, host)
     server = build_namesrv(node, {**properties_of(options), "listenPort": str(port)})
-    return asyncio.run(serve(node, server, lambda: f"namesrv ready at {server.address}"))
+    try:
+        return asyncio.run(serve(node, server, lambda: f"namesrv ready at {server.address}"))
+    except StoreError as error:
+        raise StoreError(f"store {options.store}: {error.remark}") from None
 
 
 def run_broker(options: argparse.Namespace) -> int:
@@ -185,6 +190,14 @@ def run_inspect(options: argparse.Namespace) -> int:
     return 1 if damages else 0
 
 
+def run_completion(options: argparse.Namespace) -> int:
+    """`mq completion`."""
+    from mq.completion import script
+
+    print(script(build_parser(), options.shell), end="")
+    return 0
+
+
 # ---------------------------------------------------------------- the command line
 
 
@@ -200,7 +213,11 @@ class Parser(argparse.ArgumentParser):
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Shows the default of each option that has one."""
+    """Shows the default of each option that has one, and each command on one line."""
+
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog, **kwargs)
+        self._action_max_length = LONGEST_COMMAND + 4  # argparse forgets by how much commands are indented
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         shown = action.default not in (None, False, [], argparse.SUPPRESS) and action.option_strings
@@ -215,6 +232,7 @@ def build_parser() -> Parser:
     _servers(add)
     _topics(add)
     _messages(add)
+    _operators(add)
     look = add("inspect", "show what lies in files of a store, and what is damaged", run_inspect, INSPECT)
     look.add_argument("file", nargs="+", metavar="FILE")
     look.add_argument("--limit", type=natural, default=10, metavar="N", help="records or entries to show")
@@ -233,6 +251,7 @@ def _command(commands: Any, name: str, about: str, run: Runner, epilog: str = ""
 def _servers(add: Adder) -> None:
     namesrv = add("namesrv", "run a NameServer: it knows which broker has which topic", run_namesrv)
     namesrv.add_argument("--listen", default=NAMESRV, metavar="HOST:PORT", help="port 0 takes a free one")
+    namesrv.add_argument("--store", default="store", metavar="DIR", help="where its table of keys is")
     broker = add("broker", "run a broker", run_broker, BROKERS)
     broker.add_argument(
         "--chapter", type=natural, metavar="N", help="the floors up to chapter N (default: all)"
@@ -249,7 +268,7 @@ def _servers(add: Adder) -> None:
 
 
 def _topics(add: Adder) -> None:
-    topic = add("topic", "create or list topics", lambda options: 2)
+    topic = add("topic", "create, list or delete topics", lambda options: 2)
     under = topic.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     create = _client(
         _command(under, "create", "create or change a topic, on every broker", talk(commands.create_topic))
@@ -262,6 +281,10 @@ def _topics(add: Adder) -> None:
     )
     listing = _client(_command(under, "list", "list the topics of all brokers", talk(commands.list_topics)))
     listing.add_argument("--all", action="store_true", help="the brokers' own topics too")
+    deleting = _client(
+        _command(under, "delete", "delete a topic, everywhere", talk(operate.delete_topic), operate.DELETING)
+    )
+    deleting.add_argument("topic", metavar="TOPIC")
     route = _client(add("route", "show where a topic's queues are", talk(commands.show_route)))
     route.add_argument("topic", metavar="TOPIC")
 
@@ -274,23 +297,42 @@ def _messages(add: Adder) -> None:
     sender.add_argument("--keys", metavar="KEYS", help="keys to find it by, with blanks between them")
     sender.add_argument("--queue", metavar="[BROKER/]N", help="this queue (default: one after the other)")
     sender.add_argument("--count", type=natural, default=1, metavar="N", help="send it so often")
-    sender.add_argument("--lines", action="store_true", help="each line of standard input is a message")
+    sender.add_argument(
+        "--lines", action="store_true", help="each line of standard input is a message; empty ones are none"
+    )
     puller = _client(
         add("pull", "read messages of a topic, queue by queue", talk(commands.pull), PULLING), GROUP
     )
     puller.add_argument("topic", metavar="TOPIC")
     puller.add_argument("--queue", metavar="[BROKER/]N", help="this queue alone (default: all)")
-    puller.add_argument("--offset", type=natural, metavar="N", help="begin there (default: the first)")
+    start = puller.add_mutually_exclusive_group()
+    start.add_argument("--offset", type=natural, metavar="N", help="begin there (default: the first)")
+    start.add_argument("--since", type=moment, metavar="TIME", help="begin at what was stored then (UTC)")
     puller.add_argument("--max", type=natural, default=32, metavar="N", help="messages at most")
     puller.add_argument("--tags", default="*", metavar="EXPR", help="such as 'UA || HA'")
-    finder = _client(add("query", "find messages by key", talk(commands.query)), GROUP)
-    finder.add_argument("--key", required=True, metavar="KEY")
+    finder = _client(add("query", "find messages by key or id", talk(commands.query)), GROUP)
+    sought = finder.add_mutually_exclusive_group(required=True)
+    sought.add_argument("--key", metavar="KEY", help="one of its keys, or the id that its producer gave it")
+    sought.add_argument("--id", metavar="ID", help="the offset message id that `mq send` printed")
     finder.add_argument("--topic", metavar="TOPIC", help="in this topic alone (default: all)")
     finder.add_argument(
         "--max", type=natural, default=32, metavar="N", help="messages of each broker at most"
     )
     for reader in (puller, finder):
         reader.add_argument("--raw", action="store_true", help="the bodies alone, one a line")
+
+
+def _operators(add: Adder) -> None:
+    _client(
+        add("cluster", "show brokers: where, what, since when", talk(operate.show_cluster), operate.CLUSTER)
+    )
+    about = "show how far a group has come in a topic, or change it"
+    offset = _client(add("offset", about, talk(operate.show_offsets), operate.OFFSETS), GROUP)
+    offset.add_argument("topic", metavar="TOPIC")
+    offset.add_argument("--queue", metavar="[BROKER/]N", help="this queue alone (default: all)")
+    offset.add_argument("--reset", type=moment, metavar="WHERE", help="earliest, latest, or a time (UTC)")
+    completion = add("completion", "print completion for a shell", run_completion, operate.COMPLETION)
+    completion.add_argument("shell", choices=["bash", "zsh"], metavar="SHELL", help="bash or zsh")
 
 
 def _client(parser: argparse.ArgumentParser, group: str | None = None) -> argparse.ArgumentParser:
@@ -305,6 +347,17 @@ def natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def moment(text: str) -> str:
+    """`earliest`, `latest` or a time."""
+    if text not in ("earliest", "latest"):
+        try:
+            commands.time_of(text)
+        except (ValueError, OverflowError):
+            wanted = "earliest, latest, 2013-01-01T06:00 or milliseconds since 1970"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+    return text
 
 
 def talk(work: Callable[[argparse.Namespace], Coroutine[Any, Any, None]]) -> Runner:

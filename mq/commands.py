@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mq.runtime.errors import MQError
@@ -21,6 +22,7 @@ from mq.runtime.real import RealNode
 
 if TYPE_CHECKING:
     from mq.commitlog.record import MessageExt
+    from mq.consumequeue.client import PullConsumer
     from mq.routing.client import ClientInstance, MessageQueue
 
 NAMESRV = "127.0.0.1:9876"
@@ -123,7 +125,8 @@ def bodies(options: argparse.Namespace) -> Iterable[bytes]:
     if options.body not in (None, "-"):
         once = [str(options.body).encode("utf-8", "surrogateescape")]
     elif options.lines:
-        once = [line.rstrip(b"\r\n") for line in sys.stdin.buffer]
+        told = [line.rstrip(b"\r\n") for line in sys.stdin.buffer]
+        once = [line for line in told if line]
     else:
         once = [sys.stdin.buffer.read()]
     return once * int(options.count)
@@ -141,6 +144,8 @@ async def pull(options: argparse.Namespace) -> None:
         for queue in matching(queues, options.queue):
             low, high = await consumer.min_offset(queue), await consumer.max_offset(queue)
             queue_offset = low if options.offset is None else options.offset
+            if options.since is not None:
+                queue_offset = await place_of(consumer, queue, options.since)
             while left > 0 and queue_offset < high:
                 outcome = await consumer.pull(queue, options.tags, queue_offset, min(left, PULL_AT_ONCE))
                 for message in outcome.messages[:left]:
@@ -151,11 +156,35 @@ async def pull(options: argparse.Namespace) -> None:
                 queue_offset = outcome.next_begin_offset
 
 
+async def place_of(consumer: PullConsumer, queue: MessageQueue, wanted: str) -> int:
+    """The queue offset that `earliest`, `latest` or a time names."""
+    if wanted == "earliest":
+        return await consumer.min_offset(queue)
+    end = await consumer.max_offset(queue)
+    if wanted == "latest" or end == 0:
+        return end
+    found = await consumer.search_offset(queue, time_of(wanted))
+    return max(found, await consumer.min_offset(queue))
+
+
+def time_of(text: str) -> int:
+    """Milliseconds since 1970: `1357000000000`, or `2013-01-01T06:00` (UTC). Raises ValueError."""
+    if text.isdecimal():
+        return int(text)
+    told = datetime.fromisoformat(text)
+    return round((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 async def query(options: argparse.Namespace) -> None:
     """`mq query`."""
+    from mq.commitlog.client import view_message
     from mq.consumequeue.client import PullConsumer
 
     async with client(options) as instance:
+        if options.id is not None:
+            message = await view_message(instance, options.id)
+            show_message(message, message.store_host, options.raw)
+            return
         consumer = PullConsumer(instance, options.group)
         await instance.add(consumer)
         topics = [options.topic] if options.topic else await topic_names(instance, system_too=False)

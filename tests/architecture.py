@@ -32,7 +32,7 @@ FLOORS: dict[str, int] = {
     "coordination": 11,
 }
 ORDER = list(FLOORS)
-TOP = {"cli", "commands", "inspect", "system", "__main__"}
+TOP = {"cli", "commands", "completion", "inspect", "operate", "system", "__main__"}
 OUTSIDE = {"chapters", "exercises", "tests"}
 ALWAYS_PLUGGED = {"runtime", "wire", "routing"}  # what system.py needs before it plugs the first floor
 MOST_CORE_LINES = 440

@@ -22,7 +22,10 @@ from mq.runtime.real import RealDisk
 
 ROOT = Path(__file__).resolve().parent.parent
 MQ = [sys.executable, "-S", "-m", "mq"]
-COMMANDS = ["namesrv", "broker", "topic", "route", "send", "pull", "query", "inspect"]
+COMMANDS = [
+    "namesrv", "broker", "topic", "route", "send", "pull", "query", "cluster", "offset", "completion",
+    "inspect",
+]  # fmt: skip
 
 
 def mq(*arguments: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
@@ -70,7 +73,8 @@ def _store(namesrv: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     store = tmp_path_factory.mktemp("broker") / "store"
     with server(
         "broker", "--namesrv", namesrv, "--listen", "127.0.0.1:0", "--store", str(store),
-        "--set", "mappedFileSizeCommitLog=1048576",
+        "--set", "mappedFileSizeCommitLog=1048576", "--set", "diskSpaceWarningLevelRatio=100",
+        "--set", "cleanFileForciblyEnable=false",
     ):  # fmt: skip
         yield store
 
@@ -86,7 +90,7 @@ def test_the_help_names_every_command_and_shows_a_first_minute() -> None:
     assert max(map(len, shown)) <= 100
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "topic create", "topic list"])
+@pytest.mark.parametrize("command", [*COMMANDS, "topic create", "topic list", "topic delete"])
 def test_each_command_explains_itself(command: str) -> None:
     shown = lines(mq(*command.split(), "--help"))
     assert shown[0].startswith(f"usage: mq {command} [-h]")
@@ -107,6 +111,13 @@ def test_help_shows_defaults_and_no_default_of_what_has_none() -> None:
         ("send", 2, "mq send: the following arguments are required: TOPIC (see mq send --help)"),
         ("pull T --max many", 2, "mq pull: argument --max: 'many' is not a whole number"),
         ("topic create T --perm q", 2, "mq topic create: argument --perm: invalid choice: 'q'"),
+        (
+            "offset T --reset soon",
+            2,
+            "mq offset: argument --reset: 'soon' is not earliest, latest, 2013",
+        ),
+        ("completion fish", 2, "mq completion: argument SHELL: invalid choice: 'fish'"),
+        ("cluster --namesrv 127.0.0.1:1", 1, "mq cluster: cannot connect to 127.0.0.1:1: "),
         ("route T --namesrv 127.0.0.1:1", 1, "mq route: cannot connect to 127.0.0.1:1: "),
         ("broker --listen nowhere", 1, "mq broker: 'nowhere' is not HOST:PORT"),
         ("broker --listen 127.0.0.1:99999", 1, "mq broker: '127.0.0.1:99999': a port is 0 to 65535"),
@@ -237,6 +248,11 @@ def test_what_is_sent_is_pulled_found_by_key_and_seen_on_disk(namesrv: str, stor
     assert lines(mq("query", "--key", "N384HA", "--topic", "flights", "--raw", *at)) == ["HA51 left"]
     done = mq("query", "--key", "N999", *at)
     assert (done.returncode, done.stderr) == (1, b"mq query: no message has the key 'N999'\n")
+    assert lines(mq("query", "--id", message_id, "--raw", *at)) == ["HA51 left"]
+    done = mq("query", "--id", "HA51", *at)
+    assert (done.returncode, done.stderr) == (1, b"mq query: 'HA51' is not an offset message id\n")
+    assert len(lines(mq("pull", "flights", "--since", "2013-01-09T14:00", *at))) == 3
+    assert len(lines(mq("pull", "flights", "--since", "latest", *at))) == 0
     shown = "\n".join(lines(mq("inspect", str(store / "commitlog" / f"{0:020}"))))
     assert "HA51 left" in shown and "KEYS = N384HA HA51" in shown
 
@@ -247,7 +263,7 @@ def test_bodies_come_from_standard_input_byte_for_byte(namesrv: str, store: Path
     body = bytes(range(256)).replace(b"\n", b"")
     lines(mq("send", "raw", *at, stdin=body))
     lines(mq("send", "raw", "-", "--lines", *at, stdin=b"one\r\ntwo\n\nthree"))
-    assert mq("pull", "raw", "--raw", *at).stdout == body + b"\none\ntwo\n\nthree\n"
+    assert mq("pull", "raw", "--raw", *at).stdout == body + b"\none\ntwo\nthree\n"
 
 
 def test_a_queue_that_is_not_there_is_named_with_those_that_are(namesrv: str, store: Path) -> None:
@@ -257,6 +273,92 @@ def test_a_queue_that_is_not_there_is_named_with_those_that_are(namesrv: str, st
     assert done.stderr.decode() == "mq send: no queue 'broker-a/9' here; there are: broker-a/0, broker-a/1\n"
     done = mq("send", "two", "x", "--queue", "broker-a", *at)
     assert done.stderr.decode() == "mq send: 2 queues are called 'broker-a': say BROKER/N\n"
+
+
+def test_a_cluster_is_a_table_of_its_brokers_and_a_silent_one_is_a_line_of_it(tmp_path: Path) -> None:
+    with server("namesrv", "--listen", "127.0.0.1:0", "--store", str(tmp_path)) as (_, ready):
+        at = ("--namesrv", address_in(ready))
+        done = mq("cluster", *at)
+        assert done.stderr.decode() == f"mq cluster: no broker is registered at {at[1]}\n"
+        told = ("--listen", "127.0.0.1:0", "--store", str(tmp_path / "b"), *at)
+        with server("broker", *told) as (broker, broker_ready):
+            lines(mq("send", "flights", "HA51 left", *at))
+            head, row = lines(mq("cluster", *at))
+            assert head.split()[:4] == ["cluster", "broker", "role", "address"]
+            assert row.split()[:5] == [
+                "DefaultCluster", "broker-a", "master", address_in(broker_ready), "4.9.8",
+            ]  # fmt: skip
+            assert " bytes " in row and " 0 bytes " not in row and row.endswith("%")
+            broker.send_signal(signal.SIGSTOP)
+            done = mq("cluster", *at)
+            assert done.returncode == 0 and b"no answer" in done.stdout.splitlines()[1]
+            broker.send_signal(signal.SIGCONT)
+
+
+def test_a_groups_offsets_are_shown_and_set(namesrv: str, store: Path) -> None:
+    at = ("--namesrv", namesrv)
+    lines(mq("topic", "create", "hops", "--queues", "2", *at))
+    lines(mq("send", "hops", "x", "--queue", "1", "--count", "3", *at))
+
+    def shown(*arguments: str) -> list[list[str]]:
+        head, *rows = lines(mq("offset", "hops", "--group", "gates", *arguments, *at))
+        assert head.split() == ["queue", "first", "end", "group", "is", "at", "behind"]
+        return [row.split() for row in rows]
+
+    assert shown() == [
+        ["broker-a/0", "0", "0", "never", "came", "0"], ["broker-a/1", "0", "3", "never", "came", "3"],
+    ]  # fmt: skip
+    assert shown("--reset", "latest", "--queue", "1") == [["broker-a/1", "0", "3", "3", "0"]]
+    assert shown("--reset", "earliest")[1] == ["broker-a/1", "0", "3", "0", "3"]
+    assert shown("--reset", "2013-01-01T06:00")[1] == ["broker-a/1", "0", "3", "0", "3"]
+    assert shown("--reset", "32503680000000")[1] == ["broker-a/1", "0", "3", "2", "1"], (
+        "the last one, not after it"
+    )
+    assert mq("offset", "nowhere", *at).returncode == 1
+
+
+def test_a_topic_is_deleted_on_its_brokers_and_at_the_namesrv(namesrv: str, store: Path) -> None:
+    at = ("--namesrv", namesrv)
+    lines(mq("topic", "create", "short", "--queues", "1", *at))
+    lines(mq("send", "short", "x", *at))
+    assert lines(mq("topic", "delete", "short", *at)) == ["short: deleted on broker-a"]
+    assert "short" not in lines(mq("topic", "list", *at))
+    done = mq("topic", "delete", "short", *at)
+    assert done.returncode == 1 and b"No topic route info" in done.stderr
+    done = mq("topic", "delete", "TBW102", *at)
+    assert b"topic TBW102 belongs to the broker and cannot be deleted" in done.stderr
+    lines(mq("topic", "create", "short", "--queues", "1", *at))
+    assert lines(mq("pull", "short", *at)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("mq co", "completion"),
+        ("mq topic ", "create list delete --help"),
+        ("mq topic create x --perm ", "r w rw"),
+        ("mq completion ", "bash zsh --help"),
+        ("mq pull flights --q", "--queue"),
+        ("mq send --tags topic --ke", "--keys"),
+    ],
+)
+def test_bash_completes_what_the_parser_takes(tmp_path: Path, words: str, offered: str) -> None:
+    script = tmp_path / "mq.bash"
+    script.write_bytes(mq("completion", "bash").stdout)
+    told = " ".join(f"'{word}'" for word in words.split(" "))
+    ask = f'. {script}; COMP_WORDS=({told}); COMP_CWORD={words.count(" ")}; _mq; echo "${{COMPREPLY[*]}}"'
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout.strip(), done.stderr) == (offered, "")
+
+
+def test_both_shells_are_told_of_every_command_and_option() -> None:
+    bash, zsh = (mq("completion", shell).stdout.decode() for shell in ("bash", "zsh"))
+    offers = [line for line in bash.splitlines() if ") offered=" in line]
+    assert len(offers) > len(COMMANDS) and offers == [
+        line for line in zsh.splitlines() if ") offered=" in line
+    ]
+    for command in COMMANDS:
+        assert f' "mq {command}") offered="' in bash
 
 
 # ---------------------------------------------------------------- inspect

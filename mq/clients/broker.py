@@ -9,11 +9,13 @@ Real: org.apache.rocketmq.broker.processor.ClientManageProcessor (equivalent)
 
 from dataclasses import dataclass
 
+from mq.clients.connections import Connections
 from mq.clients.groups import SubscriptionGroupConfig, SubscriptionGroupManager
 from mq.clients.heartbeat import decode_heartbeat
 from mq.clients.manager import ClientChannel, ConsumerManager, ProducerManager
 from mq.routing.bodies import read_object, write_json
 from mq.routing.broker import Broker
+from mq.routing.brokeradmin import check_is_master
 from mq.routing.topics import RETRY_TOPIC_PREFIX
 from mq.runtime.node import Timer
 from mq.wire.codes import RequestCode
@@ -128,9 +130,13 @@ class ClientHousekeeping:
 
 
 def plug(broker: Broker) -> None:
-    """Add this floor: codes 34, 35, 200 and 201."""
+    """Add this floor: codes 34, 35, 200 and 201, and for operators 203, 204 and 207."""
     clients = ClientHousekeeping(broker)
-    for part in (clients, clients.producers, clients.consumers, clients.groups):
+    connections = Connections(
+        clients.producers, clients.consumers, clients.groups, lambda: check_is_master(broker)
+    )
+    broker.server.processors.update(connections.processors())
+    for part in (clients, clients.producers, clients.consumers, clients.groups, connections):
         broker.add(part)
     broker.configs.append(clients.groups)
     broker.services.append(clients)

@@ -110,6 +110,12 @@ class SubscriptionGroupManager(ConfigManager):
         self.data_version = self.data_version.next(self.node.wall_ms())
         self.persist()
 
+    def delete(self, group: str) -> None:
+        """Delete a group, and persist. Harmless when there is none."""
+        if self.table.pop(group, None) is not None:
+            self.data_version = self.data_version.next(self.node.wall_ms())
+            self.persist()
+
     def to_json(self) -> dict[str, Any]:
         """The whole table, as the file and as the body of code 201."""
         return {

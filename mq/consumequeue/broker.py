@@ -4,17 +4,21 @@ What always holds: queues and index follow the log as its derived stores, and ar
 open. A pull takes its subscription from its own header, else from the group's heartbeats.
 """
 
+from mq.clients.connections import Connections
 from mq.clients.groups import SubscriptionGroupConfig, SubscriptionGroupManager
 from mq.clients.manager import ConsumerManager
 from mq.clients.subscription import SubscriptionData
 from mq.commitlog.store import MessageStore
 from mq.consumequeue.config import ConsumeQueueConfig
+from mq.consumequeue.deletion import DeletableQueues
 from mq.consumequeue.headers import FAQ, PullMessageHeader
 from mq.consumequeue.index import IndexService
 from mq.consumequeue.offsets import ConsumerOffsetManager
 from mq.consumequeue.pull import Limits, PullMessageProcessor, Subscriber
 from mq.consumequeue.queries import ConsumerOffsets, QueryMessageProcessor, QueueQueries
+from mq.consumequeue.runtimeinfo import RuntimeInfo
 from mq.consumequeue.store import QueueStore
+from mq.consumequeue.topicstats import TopicStats, forget_group
 from mq.routing.broker import Broker
 from mq.runtime.errors import MQError
 from mq.wire.codes import RequestCode, ResponseCode
@@ -23,16 +27,22 @@ SETTINGS: tuple[type, ...] = (ConsumeQueueConfig,)
 
 
 def plug(broker: Broker) -> None:
-    """Chapter 3: pull (11), query by key (12), offsets (14, 15), questions about a queue (29 to 32)."""
+    """Chapter 3: pull (11), query by key (12), offsets (14, 15), questions about a queue (29 to 32).
+
+    And for operators: what queues and groups have (202, 208, 300), the queues of unused topics (316), and
+    what becomes of queues when a topic is deleted (215).
+    """
     config = broker.settings(ConsumeQueueConfig)
     store = broker.part(MessageStore)
-    queues = QueueStore(
-        broker.node, store, config.mapped_file_size_consume_queue, config.flush_consume_queue_least_pages
+    queues = DeletableQueues(
+        broker, store, config.mapped_file_size_consume_queue, config.flush_consume_queue_least_pages
     )
+    broker.topics.deleted.append(queues.delete_topic)
+    broker.services.append(queues)
     store.dispatchers.append(queues)
     store.queue_ends.append(queues.queue_ends)
     offsets = ConsumerOffsetManager(broker.node, config.flush_consumer_offset_interval)
-    broker.configs.append(offsets)
+    broker.configs += [offsets, queues.deleted]
     pulls = PullMessageProcessor(
         broker, store, queues, broker.part(SubscriptionGroupManager), offsets, _limits(config)
     )
@@ -41,6 +51,7 @@ def plug(broker: Broker) -> None:
     for part in (queues, offsets, pulls):
         broker.add(part)
     _plug_queries(broker, store, queues, ConsumerOffsets(store, queues, offsets, config.memory_bytes))
+    _plug_admin(broker, store, queues, offsets)
     if config.message_index_enable:
         _plug_index(broker, store, config)
 
@@ -53,6 +64,18 @@ def _plug_queries(broker: Broker, store: MessageStore, queues: QueueStore, offse
     processors[RequestCode.GET_EARLIEST_MSG_STORETIME] = queries.earliest_store_time
     processors[RequestCode.QUERY_CONSUMER_OFFSET] = offsets.query
     processors[RequestCode.UPDATE_CONSUMER_OFFSET] = offsets.update
+
+
+def _plug_admin(
+    broker: Broker, store: MessageStore, queues: DeletableQueues, offsets: ConsumerOffsetManager
+) -> None:
+    stats = TopicStats(broker, store, queues, offsets, broker.part(ConsumerManager))
+    broker.server.processors.update(stats.processors())
+    broker.server.processors[RequestCode.CLEAN_UNUSED_TOPIC] = queues.clean_unused
+    broker.part(Connections).offsets_unwanted.append(lambda group: forget_group(offsets, group))
+    info = RuntimeInfo(broker.node, store, queues)
+    broker.services.append(info)
+    broker.runtime_info.append(info.contribute)
 
 
 def _plug_index(broker: Broker, store: MessageStore, config: ConsumeQueueConfig) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from mq.clients.subscription import SubscriptionData, build_subscription
 from mq.commitlog.compressed import unpack_bodies
-from mq.commitlog.record import MessageExt, decode_records
+from mq.commitlog.fastrecord import decode_all
+from mq.commitlog.record import MessageExt
 from mq.consumequeue.filter import only_tagged
 from mq.consumequeue.headers import (
     HAS_SUBSCRIPTION,
@@ -32,7 +33,7 @@ from mq.routing.route import MessageQueue, subscribe_queues
 from mq.wire.codes import RequestCode, ResponseCode
 from mq.wire.command import RemotingCommand
 from mq.wire.errors import RemoteError, Unreachable
-from mq.wire.headers import decode_header, encode_header
+from mq.wire.headers import decode_header, encode_header, parse
 from mq.wire.rpc import expect_success
 
 PULL_TIMEOUT_MS = 10_000  # RocketMQ's consumerPullTimeoutMillis
@@ -133,7 +134,7 @@ class PullConsumer(Participant):
             raise RemoteError(answer.code, answer.remark)
         told = decode_header(PullReplyHeader, answer.ext_fields)
         self._suggested[queue] = told.suggest_which_broker_id
-        messages = only_tagged(decode_records(answer.body), subscription)
+        messages = only_tagged(decode_all(answer.body), subscription)
         return PullOutcome(
             status, unpack_bodies(messages), told.next_begin_offset, told.min_offset, told.max_offset
         )
@@ -160,9 +161,12 @@ class PullConsumer(Participant):
 
     # How far the group has come.
 
-    async def query_offset(self, queue: MessageQueue) -> int:
-        """Where the group goes on; -1 when the broker does not know."""
-        header = QueryConsumerOffsetHeader(self.group, queue.topic, queue.queue_id)
+    async def query_offset(self, queue: MessageQueue, zero_if_young: bool = True) -> int:
+        """Where the group goes on; -1 when the broker does not know.
+
+        Of a group that never committed, the broker says 0 while the queue is young, unless told not to.
+        """
+        header = QueryConsumerOffsetHeader(self.group, queue.topic, queue.queue_id, zero_if_young)
         answer = await self.ask(queue, RequestCode.QUERY_CONSUMER_OFFSET, header)
         if answer.code == ResponseCode.QUERY_NOT_FOUND:
             return -1
@@ -185,7 +189,7 @@ class PullConsumer(Participant):
         for queue in _one_for_each_broker(await self.fetch_queues(topic)):
             answer = await self.ask(queue, RequestCode.QUERY_MESSAGE, header)
             if answer.code != ResponseCode.QUERY_NOT_FOUND:
-                found += decode_records(expect_success(answer).body)
+                found += decode_all(expect_success(answer).body)
         named = [message for message in found if message.topic == topic and _has_key(message, key)]
         return sorted(unpack_bodies(named), key=lambda message: message.store_timestamp_ms)
 
@@ -200,10 +204,7 @@ class PullConsumer(Participant):
         """Ask a broker that has the queue. Raises Unreachable or RequestTimeout."""
         if self.instance.routes.cached(queue.topic) is None:
             await self.fetch_queues(queue.topic)
-        routes = self.instance.routes
-        address = routes.broker_address(queue.broker_name, broker_id) or routes.broker_address(
-            queue.broker_name
-        )
+        address = self.instance.routes.find_broker_in_subscribe(queue.broker_name, broker_id)
         if address is None:
             raise Unreachable(f"no route names the broker {queue.broker_name}")
         return await self.instance.rpc.invoke(
@@ -224,4 +225,5 @@ def _has_key(message: MessageExt, key: str) -> bool:
 
 
 def _number_in(answer: RemotingCommand, field: str) -> int:
-    return int((answer.ext_fields or {}).get(field, "-1"))
+    number: int = parse(field, int, (answer.ext_fields or {}).get(field, "-1"))
+    return number

@@ -1,18 +1,19 @@
 """JSON bodies: read what peers really send, refuse the rest with a sentence · depth
 
 What always holds: what we write is compact, with quoted keys. What we read may lack members, may hold numbers
-as text and text as numbers, and may have integer keys without quotes (`{0:"a:1"}`), as fastjson writes them.
-A body of the wrong shape is a BodyError, which names what was expected; it is never a traceback.
+as text and text as numbers, and may have keys that are numbers or objects, as fastjson writes them.
+A body of the wrong shape, or with a text that cannot be written again, is a BodyError, which names what was
+expected; it is never a traceback.
 
 Real: org.apache.rocketmq.remoting.protocol.RemotingSerializable (equivalent)
 """
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from mq.runtime.errors import MQError
+from mq.wire import fastjson
 
 
 class BodyError(MQError, ValueError):
@@ -24,7 +25,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
-_BARE_KEY = re.compile(r'("(?:[^"\\]|\\.)*")|([{,]\s*)(-?\d+)(\s*:)')
 
 
 def write_json(value: Any) -> bytes:
@@ -44,15 +44,12 @@ def read_object(body: bytes | str, what: str) -> dict[str, Any]:
         try:
             value = _decode(text)
         except ValueError:
-            value = _decode(_BARE_KEY.sub(_quote_key, text))
+            value = fastjson.loads(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # raises ValueError for half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise BodyError(f"{what} is not JSON: {error}") from None
     return as_object(value, what)
-
-
-def _quote_key(found: "re.Match[str]") -> str:
-    text, before, number, after = found.groups()
-    return str(text) if text is not None else f'{before}"{number}"{after}'
 
 
 def as_object(value: Any, what: str) -> dict[str, Any]:
@@ -110,8 +107,8 @@ def flag_of(fields: Mapping[str, Any], name: str, default: bool = False) -> bool
 def name_of(fields: Mapping[str, Any], name: str, names: tuple[str, ...], default: str) -> str:
     """A member that is an enum: one of `names`, or its ordinal. Raises BodyError."""
     text = text_of(fields, name, default)
-    if text.isascii() and text.isdigit() and int(text) < len(names):
-        return names[int(text)]
+    if text in (ordinals := [str(ordinal) for ordinal in range(len(names))]):
+        return names[ordinals.index(text)]
     if text not in names:
         raise BodyError(f"{name} is {text[:40]!r}; it must be one of {', '.join(names)}")
     return text

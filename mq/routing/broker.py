@@ -14,6 +14,7 @@ from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
+from mq.routing.brokeradmin import BrokerAdmin, check_is_master
 from mq.routing.config import MASTER_ID, BrokerConfig
 from mq.routing.config import Role as Role
 from mq.routing.periodic import Periodic
@@ -57,6 +58,7 @@ class Broker:
     def __init__(self, node: Node, properties: Mapping[str, str] | None = None) -> None:
         self.node = node
         self.properties = dict(properties or {})
+        self.settings_in_use: dict[type, object] = {}
         self.config = self.settings(BrokerConfig)
         self.role = self.config.broker_role
         self.broker_id = self.config.broker_id
@@ -71,6 +73,7 @@ class Broker:
         self.configs: list[ConfigManager] = [self.topics]
         self.services: list[Service] = []
         self.role_changed: list[Callable[[Role], None]] = []
+        self.runtime_info: list[Callable[[dict[str, str]], None]] = []  # who adds to the answer to code 28
         self._parts: dict[type, object] = {}
         self._running: list[Service] = []
         self._undo: list[tuple[str, Callable[[], Awaitable[None] | None]]] = []
@@ -88,7 +91,9 @@ class Broker:
 
     def settings(self, kind: type[T]) -> T:
         """A floor's own settings, from the one properties file."""
-        return fill(kind, self.properties)
+        settings = fill(kind, self.properties)
+        self.settings_in_use[kind] = settings
+        return settings
 
     def add(self, part: object) -> None:
         """Leave a floor's part for the floors above. One of each type."""
@@ -143,7 +148,7 @@ class Broker:
         self._began("tables", self._write_tables)
         self._began("services", self._stop_services)
         await self._start_services()
-        self._began("port", self.server.stop)
+        self._began("port", self.server.drain)
         await self.server.start(self.config.listen_port)
         self._start_persisting()
         self._began("registration", self.registrar.stop)
@@ -223,7 +228,8 @@ def _check_role(role: Role, broker_id: int) -> None:
 
 
 def plug(broker: Broker) -> None:
-    """Chapter 1: topics are created (17) and shown (21)."""
-    admin = TopicAdmin(broker.topics, broker.registrar)
+    """Chapter 1: topics are created (17) and shown (21), and operators ask (26, 28, 305) and delete (215)."""
+    admin = TopicAdmin(broker.topics, broker.registrar, lambda: check_is_master(broker))
+    broker.server.processors.update(BrokerAdmin(broker).processors())
     broker.server.processors[RequestCode.UPDATE_AND_CREATE_TOPIC] = admin.create_topic
     broker.server.processors[RequestCode.GET_ALL_TOPIC_CONFIG] = admin.all_topics

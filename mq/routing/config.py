@@ -41,6 +41,7 @@ class BrokerConfig:
     broker_topic_enable: bool = True
     trace_topic_enable: bool = False
     register_name_server_period: int = 30_000
+    compressed_register: bool = False
 
     @property
     def register_period_ms(self) -> int:
@@ -56,6 +57,7 @@ class NamesrvConfig:
     broker_expiry_ms: int = 120_000
     first_scan_ms: int = 5_000
     scan_ms: int = 10_000
+    order_message_enable: bool = False  # whether routes carry the queues that an operator fixed
 
 
 def split_addresses(text: str) -> list[str]:

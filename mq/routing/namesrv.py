@@ -4,26 +4,21 @@ What always holds: every request is answered from the tables alone, at once. A b
 closes is in no route from that moment; one that falls silent is removed by the scan. Stopping forgets
 everything.
 
-What the real system does: the same. It also keeps a small table of key and value on disk, which routes do
-not need.
+What the real system does: the same. What operators ask and change is next door: `kvconfig.py` is a small
+table on disk, `namesrvadmin.py` the rest.
 
 Real: org.apache.rocketmq.namesrv.processor.DefaultRequestProcessor (simplified)
 """
 
-from zlib import crc32
-
-from mq.routing.bodies import as_object, read_object, write_json
+from mq.routing.bodies import read_object, write_json
 from mq.routing.config import NamesrvConfig
-from mq.routing.headers import (
-    BrokerHeader,
-    RegisterBrokerHeader,
-    RegisterBrokerReply,
-    TopicHeader,
-    VersionReply,
-)
+from mq.routing.headers import BrokerHeader, RegisterBrokerReply, TopicHeader, VersionReply
+from mq.routing.kvconfig import ORDER_TOPIC_CONFIG, KVConfig
+from mq.routing.namesrvadmin import NamesrvAdmin
 from mq.routing.periodic import Periodic
-from mq.routing.tables import LiveBroker, Registration, RouteTables
-from mq.routing.topics import DataVersion, topics_from_json
+from mq.routing.registration import read_registration
+from mq.routing.tables import LiveBroker, RouteTables
+from mq.routing.topics import DataVersion
 from mq.runtime.errors import MQError
 from mq.runtime.node import Node
 from mq.wire.codes import RequestCode, ResponseCode
@@ -44,7 +39,10 @@ class NameServer:
         self.node = node
         self.config = config or NamesrvConfig()
         self.tables = RouteTables(self.config.broker_expiry_ms)
+        self.kv = KVConfig(node)
         self.server = RpcServer(node)
+        self.server.processors.update(self.kv.processors())
+        self.server.processors.update(NamesrvAdmin(self.tables, self.config).processors())
         self.server.processors.update(
             {
                 RequestCode.REGISTER_BROKER: self.register_broker,
@@ -62,14 +60,15 @@ class NameServer:
         return f"{self.node.address}:{self.server.port or self.config.listen_port}"
 
     async def start(self) -> None:
-        """Listen, knowing nothing."""
+        """Listen, knowing of no broker. Raises StoreError when the table of keys cannot be read."""
+        self.kv.load()
         await self.server.start(self.config.listen_port)
         self._scan.start()
 
     async def stop(self) -> None:
-        """Close every connection."""
+        """Answer what has come, then close every connection."""
         self._scan.stop()
-        self.server.stop()
+        await self.server.drain()
 
     def register_broker(self, request: Request) -> None:
         """103: the same call is the first word, the heartbeat, and the news of topics."""
@@ -81,7 +80,7 @@ class NameServer:
         if is_news:
             self.node.journal.record("broker joined", broker=told.broker_name, address=told.address)
         reply = RegisterBrokerReply(master.ha_address or None, master.address or None)
-        request.succeed(encode_header(reply))
+        request.succeed(encode_header(reply), self.kv.namespace_body(ORDER_TOPIC_CONFIG) or b"")
 
     def unregister_broker(self, request: Request) -> None:
         """104: an orderly goodbye."""
@@ -108,6 +107,8 @@ class NameServer:
         route = self.tables.route(topic)
         if route is None:
             raise MQError(NO_ROUTE.format(topic), ResponseCode.TOPIC_NOT_EXIST)
+        if self.config.order_message_enable:
+            route.order_topic_conf = self.kv.get(ORDER_TOPIC_CONFIG, topic)
         request.succeed(body=route.to_json())
 
     def all_topics(self, request: Request) -> None:
@@ -128,24 +129,3 @@ class NameServer:
     def _record(self, gone: list[LiveBroker], cause: str) -> None:
         for live in gone:
             self.node.journal.record("broker gone", cause, broker=live.broker_name, address=live.address)
-
-
-def read_registration(request: Request) -> Registration:
-    """What a 103 says. Raises MQError with code 1 when header or body cannot be understood."""
-    header = request.header(RegisterBrokerHeader)
-    if header.body_crc32 and header.body_crc32 != crc32(request.body) & 0x7FFFFFFF:
-        raise MQError(f"crc32 not match: {header.body_crc32} was told, the body has another")
-    if header.compressed:
-        raise MQError("a compressed registration is not read here: set compressedRegister=false")
-    fields = read_object(request.body, "a registration") if request.body else {}
-    wrapper = as_object(fields.get("topicConfigSerializeWrapper"), "topicConfigSerializeWrapper")
-    version, topics = topics_from_json(wrapper)
-    return Registration(
-        header.cluster_name,
-        header.broker_name,
-        header.broker_id,
-        header.broker_addr,
-        header.ha_server_addr,
-        version,
-        topics,
-    )

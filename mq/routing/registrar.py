@@ -12,14 +12,14 @@ Real: org.apache.rocketmq.broker.out.BrokerOuterAPI.registerBrokerAll (simplifie
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from zlib import crc32
 
-from mq.routing.bodies import write_json
+from mq.routing.bodies import as_object, read_object
 from mq.routing.config import BrokerConfig, split_addresses
 from mq.routing.headers import BrokerHeader, RegisterBrokerHeader
 from mq.routing.periodic import Periodic
+from mq.routing.registration import checksum, registration_body
 from mq.routing.route import PERM_READ, PERM_WRITE
-from mq.routing.topics import TopicConfigs, topics_to_json
+from mq.routing.topics import TopicConfigs
 from mq.runtime.errors import MQError
 from mq.runtime.node import Node
 from mq.wire.client import RpcClient
@@ -87,20 +87,27 @@ class Registrar:
         table = self.topics.table
         if self.config.broker_permission != PERM_READ | PERM_WRITE:
             table = {name: replace(each, perm=self.config.broker_permission) for name, each in table.items()}
-        wrapper = topics_to_json(self.topics.data_version, table)
-        body = write_json({"filterServerList": [], "topicConfigSerializeWrapper": wrapper})
+        compressed = self.config.compressed_register
+        body = registration_body(self.topics.data_version, table, compressed)
         header = RegisterBrokerHeader(
             broker_id=broker_id,
-            body_crc32=crc32(body) & 0x7FFFFFFF,
+            body_crc32=checksum(body),
             cluster_name=self.config.broker_cluster_name,
             broker_addr=address,
             ha_server_addr="",  # required by 4.9.8; whoever copies to slaves fills it in
+            compressed=compressed,
             broker_name=self.config.broker_name,
         )
         fields = encode_header(header)
         for change in self.contribute:
             change(fields)
         return RemotingCommand(RequestCode.REGISTER_BROKER, fields, body)
+
+    def hear_order_config(self, body: bytes) -> None:
+        """What a NameServer says of ordered topics; an empty body says nothing. Raises BodyError."""
+        if body:
+            table = as_object(read_object(body, "the answer to a registration").get("table"), "table")
+            self.topics.set_ordered(table)
 
     def goodbye(self) -> RemotingCommand:
         """What is told last."""
@@ -143,6 +150,13 @@ class NameServerLink:
             if answer is not None:
                 for listener in self.registrar.answered:
                     listener(answer.ext_fields or {})
+                self._hear(answer.body)
+
+    def _hear(self, body: bytes) -> None:
+        try:
+            self.registrar.hear_order_config(body)
+        except MQError as error:
+            self.registrar.node.journal.complain("answer not read", error.remark, namesrv=self.address)
 
     async def _ask(self, command: RemotingCommand, timeout_ms: float) -> RemotingCommand | None:
         try:

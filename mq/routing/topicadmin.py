@@ -7,6 +7,7 @@ Real: org.apache.rocketmq.broker.processor.AdminBrokerProcessor (simplified)
 """
 
 import asyncio
+from collections.abc import Callable
 
 from mq.routing.bodies import name_of, write_json
 from mq.routing.headers import CreateTopicHeader
@@ -24,12 +25,16 @@ CREATED_REMARK = "not set any response code"  # what 4.9.8 really answers, with 
 class TopicAdmin:
     """Codes 17 and 21."""
 
-    def __init__(self, topics: TopicConfigs, registrar: Registrar) -> None:
+    def __init__(
+        self, topics: TopicConfigs, registrar: Registrar, check_is_master: Callable[[], None]
+    ) -> None:
         self.topics = topics
         self.registrar = registrar
+        self.check_is_master = check_is_master
 
     async def create_topic(self, request: Request) -> None:
         """17: create or change a topic."""
+        self.check_is_master()
         config = self._asked_for(request.header(CreateTopicHeader))
         self.topics.put(config)
         if self.topics.writing is not None:

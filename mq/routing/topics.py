@@ -11,8 +11,8 @@ Real: org.apache.rocketmq.broker.topic.TopicConfigManager (equivalent)
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Container, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mq.routing.bodies import (
@@ -25,13 +25,12 @@ from mq.routing.bodies import (
     text_of,
 )
 from mq.routing.config import BrokerConfig
-from mq.routing.route import PERM_INHERIT, PERM_READ, PERM_WRITE
+from mq.routing.route import MAX_QUEUES_PER_TOPIC, PERM_INHERIT, PERM_READ, PERM_WRITE
 from mq.runtime.config import ConfigManager
 from mq.runtime.errors import MQError
 from mq.runtime.node import Node
 
 MAX_TOPICS_PER_BROKER = 100_000  # ours: what one registration can carry
-MAX_QUEUES_PER_TOPIC = 65_535  # ours: 4.9.8 has no limit, and one request could ask for 2 billion queues
 
 AUTO_CREATE_TOPIC = "TBW102"
 SELF_TEST_TOPIC = "SELF_TEST_TOPIC"
@@ -172,6 +171,7 @@ class TopicConfigs(ConfigManager):
         self.system = _system_topics(config)
         self.table: dict[str, TopicConfig] = dict(self.system)
         self.changed: list[Callable[[], None]] = []
+        self.deleted: list[Callable[[str], Awaitable[None] | None]] = []  # whoever keeps something of a topic
 
     def find(self, topic: str) -> TopicConfig | None:
         """The topic's config, or None."""
@@ -188,6 +188,28 @@ class TopicConfigs(ConfigManager):
         if config.topic_name not in self.table and len(self.table) >= MAX_TOPICS_PER_BROKER:
             raise MQError(f"this broker has {MAX_TOPICS_PER_BROKER} topics already")
         self.table[config.topic_name] = config
+        self._has_changed()
+
+    async def delete(self, topic: str) -> None:
+        """Delete a topic, and then what other floors keep of it. Harmless when there is none."""
+        if self.table.pop(topic, None) is not None:
+            self._has_changed()
+        if self.writing is not None:
+            await self.writing
+        for listener in self.deleted:
+            work = listener(topic)
+            if work is not None:
+                await work
+
+    def set_ordered(self, ordered: Container[str]) -> None:
+        """These topics are ordered, and no others: a NameServer's ORDER_TOPIC_CONFIG says so."""
+        wrong = [config for name, config in self.table.items() if config.order != (name in ordered)]
+        for config in wrong:
+            self.table[config.topic_name] = replace(config, order=not config.order)
+        if wrong:
+            self._has_changed()
+
+    def _has_changed(self) -> None:
         self.data_version = self.data_version.next(self.node.wall_ms())
         self.persist()
         for listener in self.changed:
