@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from docs import cards, hook, weave
+from docs import cards, differences, hook, weave
 from tests import book, booksite, golden
+from tests.interop.differences import DELIBERATE
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("ch*/README.md"))
@@ -279,6 +280,50 @@ def test_every_word_of_the_glossary_has_both_languages_and_a_chapter() -> None:
         assert re.search(r"[\u4e00-\u9fff]", term.zh + term.means_zh), term.en
     words = [term.en for term in cards.glossary(ROOT)]
     assert len(words) == len(set(words))
+
+
+# The page of differences.
+
+
+def test_every_difference_has_a_kind_a_reason_and_a_test_that_is_there() -> None:
+    tests = "".join(path.read_text("utf-8") for path in ROOT.glob("*/**/test_*.py"))
+    known = {chapter.number for chapter in cards.chapters(ROOT)}
+    assert differences.rows(ROOT)
+    for row in differences.rows(ROOT):
+        assert row.how in differences.KINDS and row.chapter in known and row.what and row.why, row.what
+        assert row.test or row.how == "left out", f"{row.what}: which test would fail if it were not true?"
+        assert not row.test or f"def {row.test}(" in tests, f"{row.what}: there is no {row.test}"
+
+
+def cells(page: str) -> set[str]:
+    return {cell.strip() for line in page.splitlines() if line[:1] == "|" for cell in line.split("|")}
+
+
+def test_the_page_of_differences_has_every_row_of_its_three_sources_and_no_broken_table() -> None:
+    page = differences.page(ROOT)
+    shown = cells(page)
+    for row in differences.rows(ROOT):
+        assert {row.what, row.why} <= shown, row.what
+    asked = {name for cell in shown for name in cell.split("; ")}
+    for name, reason in DELIBERATE.items():
+        assert name in asked and reason.why in shown, name
+    for table in re.findall(r"(?:^\|.*\n?)+", page, re.M):
+        assert len({line.count("|") for line in table.strip().splitlines()}) == 1, table
+
+
+def test_a_module_that_says_it_is_different_stands_on_the_page_of_differences() -> None:
+    page = differences.page(ROOT)
+    line = "| `mq/commitlog/load.py` | `org.apache.rocketmq.store.MappedFileQueue.load` | different: 4.9.8"
+    assert line in page
+    assert "`mq/commitlog/record.py`" not in page, "that one is equivalent"
+
+
+def test_the_differences_are_on_the_site_and_not_written_into_the_page(site: Path) -> None:
+    html = (site / "differences" / "index.html").read_text("utf-8")
+    source = (ROOT / "docs" / "differences.md").read_text("utf-8")
+    for row in differences.rows(ROOT):
+        assert row.test in html and row.why not in source
+    assert html.count("<table>") == 3
 
 
 # The site.

@@ -201,7 +201,7 @@ WRITTEN = {
     ),
     "a constant of ours": (entry_at("return None", "ENTRY_BYTES = 12"), "redefined"),
     "a method of ours": (
-        Piece("work/03_1/queue.py", f"{FIRST_LINES} ...\n    def path(self, file): return ''"),
+        Piece("work/03_1/queue.py", f"{FIRST_LINES} ...\n    def first_from(self, at): return 0"),
         "redefined",
     ),
     "another door": (entry_at("return None", "import socket"), "other_import"),

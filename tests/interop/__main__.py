@@ -1,6 +1,7 @@
 """`make interop`: get the clients, put up servers, run every check, print the table; status 1 when one fails.
 
-    python -m tests.interop [PART …]      parts: cpp ali-ons java oracle (default: all)
+    python -m tests.interop [PART …]      parts (default: all)
+    python -m tests.interop --record      what the real broker answers, into expected.json
 
 Everything after the installation runs in a network namespace of its own, where nothing but loopback exists:
 the real servers listen on every address that there is.
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.interop import ali_ons, cpp, java, oracle
+from tests.interop import admin, ali_ons, cpp, expected, java, oracle, replication
 from tests.interop.install import CannotInstall, install
 from tests.interop.processes import BUILD
 from tests.interop.report import Report
@@ -26,12 +27,17 @@ PARTS: dict[str, Callable[[Report, Path], None]] = {
     "ali-ons": ali_ons.run,
     "java": java.run,
     "oracle": oracle.run,
+    "admin": admin.run,
+    "replication": replication.run,
 }
 INSIDE = "MQ_INTEROP_INSIDE"
 
 
 def main(wanted: list[str]) -> int:
     """Install outside, then go inside and run the parts."""
+    if "--record" in wanted:
+        os.environ[expected.RECORDING] = "1"
+        wanted = ["oracle"]
     unknown = set(wanted) - set(PARTS)
     if unknown:
         print(f"interop: no such part: {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")

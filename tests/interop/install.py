@@ -2,7 +2,8 @@
 
 cpp1, cpp2    a virtual environment each: both packages are called `rocketmq`
 ali-ons       a folder with node_modules
-client        jars of the official Java client and its tools, and our small program compiled against them
+client        jars of the official Java client 4.9.8 and its tools, for our small program
+client5       the same of 5.3.3: one program, with the names that moved in between
 server        jars of the real NameServer and broker
 """
 
@@ -20,6 +21,11 @@ CPP = {"C++ client 1.x": "cpp1", "C++ client 2.1.0": "cpp2"}
 REQUIREMENTS = {"cpp1": "rocketmq==0.4.4", "cpp2": "rocketmq-python-cvs==2.1.0.3"}
 ALI_ONS = "ali-ons@3.12.0"
 JAVA = Path(__file__).parent / "java"
+CLASSES = {"client": "classes", "client5": "classes5"}
+MOVED = {  # between 4.9 and 5
+    "org.apache.rocketmq.common.protocol.route": "org.apache.rocketmq.remoting.protocol.route",
+    "admin.viewMessage(offsetMsgId": "admin.viewMessage(topic, offsetMsgId",
+}
 NEEDED = {"node": "nodejs", "npm": "npm", "java": "default-jdk", "javac": "default-jdk", "mvn": "maven"}
 
 
@@ -36,11 +42,25 @@ def install() -> None:
     for folder in REQUIREMENTS:
         _once(folder, lambda folder=folder: _python_client(folder))
     _once("ali-ons", _node_client)
-    _once("client", lambda: _jars("client"))
-    _once("server", lambda: _jars("server"))
-    classes, source = BUILD / "classes", JAVA / "Interop.java"
-    if not (classes / "Interop.class").exists() or _younger(source, classes / "Interop.class"):
-        _run(["javac", "-cp", f"{BUILD / 'client' / 'lib'}/*", "-d", str(classes), str(source)])
+    for folder in (*CLASSES, "server"):
+        _once(folder, lambda folder=folder: _jars(folder))
+    for folder in CLASSES:
+        _compile(folder)
+
+
+def _compile(folder: str) -> None:
+    """Our Java program against one client's jars."""
+    classes, source = BUILD / CLASSES[folder], JAVA / "Interop.java"
+    if (classes / "Interop.class").exists() and not _younger(source, classes / "Interop.class"):
+        return
+    text = source.read_text("utf-8")
+    if folder == "client5":
+        for old, new in MOVED.items():
+            text = text.replace(old, new)
+    classes.mkdir(parents=True, exist_ok=True)
+    (classes / "Interop.java").write_text(text, "utf-8")
+    jars = f"{BUILD / folder / 'lib'}/*"
+    _run(["javac", "-nowarn", "-cp", jars, "-d", str(classes), str(classes / "Interop.java")])
 
 
 def _younger(source: Path, made: Path) -> bool:

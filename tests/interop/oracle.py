@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mq.commitlog.message import Message
-from tests.interop import codecs, differences, files, ours, real, script
-from tests.interop.processes import our_broker, running
+from tests.interop import codecs, differences, expected, files, ours, real, script
+from tests.interop.processes import BUILD, our_broker, running
 from tests.interop.report import Report
 
 NAME = f"real NameServer and broker {real.VERSION}"
@@ -37,6 +38,7 @@ def run(report: Report, scratch: Path) -> None:
     with report.part(NAME, "our clients against it, and the script"), real.namesrv() as namesrv:
         with real.broker(stores["real"], namesrv):
             answers["real"] = script.play(real.BROKER, namesrv)
+            expected.check(report, NAME, answers["real"])
             our_clients(report, namesrv, NAME)
             codecs.check(report, NAME, PAST_THE_CODEC)
         with our_broker(scratch / "visitor", namesrv, port=10921):
@@ -57,10 +59,11 @@ def run(report: Report, scratch: Path) -> None:
 
 @contextmanager
 def our_namesrv() -> Iterator[str]:
-    """Our NameServer at the real one's port."""
-    command = [sys.executable, "-m", "mq", "namesrv", "--listen", real.NAMESRV]
-    with running("our NameServer", command, r"^namesrv ready at (\S+)$") as (_, address):
-        yield address
+    """Our NameServer at the real one's port, with a store that is new."""
+    with TemporaryDirectory(prefix="names-", dir=BUILD) as store:
+        command = [sys.executable, "-m", "mq", "namesrv", "--listen", real.NAMESRV, "--store", store]
+        with running("our NameServer", command, r"^namesrv ready at (\S+)$") as (_, address):
+            yield address
 
 
 def our_clients(report: Report, namesrv: str, name: str) -> None:

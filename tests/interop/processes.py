@@ -88,7 +88,7 @@ def running(
 def our_servers(store: Path) -> Iterator[str]:
     """Our NameServer and our broker; gives the NameServer's address."""
     python = [sys.executable, "-m", "mq"]
-    namesrv = [*python, "namesrv", "--listen", "127.0.0.1:0"]
+    namesrv = [*python, "namesrv", "--listen", "127.0.0.1:0", "--store", f"{store}-namesrv"]
     server = running("our NameServer", namesrv, r"^namesrv ready at (\S+)$")
     with server as (_, address), our_broker(store, address):
         yield address

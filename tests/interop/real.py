@@ -6,6 +6,7 @@ in $ROCKETMQ_HOME/conf, so that a file there says: nothing below an error.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ def _command(main: str, *words: str) -> list[str]:
 def namesrv() -> Iterator[str]:
     """The real NameServer at its usual port; gives its address."""
     home = _home()
+    shutil.rmtree(home / "namesrv", ignore_errors=True)  # the one table that it keeps for ever
     main = "org.apache.rocketmq.namesrv.NamesrvStartup"
     with running("real NameServer", _command(main), "boot success", home, {"ROCKETMQ_HOME": str(home)}):
         yield NAMESRV

@@ -6,6 +6,7 @@ on the log of a broker that knows them is another one.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +127,11 @@ REGISTRATION = write_json(
         "topicConfigSerializeWrapper": {"dataVersion": VERSION, "topicConfigTable": {"T9": T9}},
     }
 )
+_VERSION, _TOPIC, _FILTERS = (
+    len(part).to_bytes(4, "big") + part for part in (write_json(VERSION), b"T9 2 2 6 SINGLE_TAG", b"[]")
+)
+PACKED_REGISTRATION = zlib.compress(_VERSION + (1).to_bytes(4, "big") + _TOPIC + _FILTERS)
+"""What a broker with `compressedRegister` sends: parts behind their lengths, and the number of topics."""
 QUEUE_0 = {"brokerName": "broker-a", "queueId": 0, "topic": "Made"}
 LOCK = write_json({"clientId": "c", "consumerGroup": "CG", "mqSet": [QUEUE_0]})
 UNLOCK = write_json({"clientId": "c", "consumerGroup": "CG", "mqSet": []})
@@ -375,6 +381,14 @@ STEPS: tuple[Step, ...] = (
     Step("all groups", Code.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, {}),
     Step("all consumer offsets", Code.GET_ALL_CONSUMER_OFFSET, {}),
     Step("all delay offsets", Code.GET_ALL_DELAY_OFFSET, {}),
+    Step("positions of a topic", Code.GET_TOPIC_STATS_INFO, {"topic": "Made"}),
+    Step("positions of a topic that is not there", Code.GET_TOPIC_STATS_INFO, {"topic": "Nowhere"}),
+    Step("how far a group is", Code.GET_CONSUME_STATS, {"consumerGroup": "CG", "topic": "Made"}),
+    Step("who reads a topic", Code.QUERY_TOPIC_CONSUME_BY_WHO, {"topic": "Made"}),
+    Step("the broker's own topics", Code.GET_SYSTEM_TOPIC_LIST_FROM_BROKER, {}),
+    Step("delete a topic", Code.DELETE_TOPIC_IN_BROKER, {"topic": "Wide"}),
+    Step("delete a topic that is not there", Code.DELETE_TOPIC_IN_BROKER, {"topic": "Nowhere"}),
+    Step("pull from the deleted topic", Code.PULL_MESSAGE, pull("Wide", 0)),
     Step("a code that nobody knows", 9_999, {}),
     Step("a NameServer's request at the broker", Code.GET_ROUTEINFO_BY_TOPIC, {"topic": "Made"}),
     # The NameServer.
@@ -391,6 +405,45 @@ STEPS: tuple[Step, ...] = (
         {"namespace": "n", "key": "k"},
         at=AT_NAMESRV,
     ),
+    Step(
+        "put a configuration value",
+        Code.PUT_KV_CONFIG,
+        {"namespace": "n", "key": "k", "value": "v é"},
+        at=AT_NAMESRV,
+    ),
+    Step("get it", Code.GET_KV_CONFIG, {"namespace": "n", "key": "k"}, at=AT_NAMESRV),
+    Step("all of its namespace", Code.GET_KVLIST_BY_NAMESPACE, {"namespace": "n"}, at=AT_NAMESRV),
+    Step(
+        "all of a namespace that is not there",
+        Code.GET_KVLIST_BY_NAMESPACE,
+        {"namespace": "m"},
+        at=AT_NAMESRV,
+    ),
+    Step(
+        "delete a configuration value",
+        Code.DELETE_KV_CONFIG,
+        {"namespace": "n", "key": "k"},
+        at=AT_NAMESRV,
+    ),
+    Step("get it afterwards", Code.GET_KV_CONFIG, {"namespace": "n", "key": "k"}, at=AT_NAMESRV),
+    Step("topics of the cluster", Code.GET_TOPICS_BY_CLUSTER, {"cluster": "DefaultCluster"}, at=AT_NAMESRV),
+    Step("topics of no cluster", Code.GET_TOPICS_BY_CLUSTER, {"cluster": "Nobody"}, at=AT_NAMESRV),
+    Step("names that are no user's", Code.GET_SYSTEM_TOPIC_LIST_FROM_NS, {}, at=AT_NAMESRV),
+    Step("delete a topic in no cluster", Code.DELETE_TOPIC_IN_NAMESRV, {"topic": "Wide"}, at=AT_NAMESRV),
+    Step("route of the deleted topic", Code.GET_ROUTEINFO_BY_TOPIC, {"topic": "Wide"}, at=AT_NAMESRV),
+    Step(
+        "register a broker with a compressed body",
+        Code.REGISTER_BROKER,
+        {**registration("127.0.0.9:1", "b9", "0"), "compressed": "true"},
+        PACKED_REGISTRATION,
+        at=AT_NAMESRV,
+    ),
+    Step("route of its topic", Code.GET_ROUTEINFO_BY_TOPIC, {"topic": "T9"}, at=AT_NAMESRV),
+    Step("take its write permission", Code.WIPE_WRITE_PERM_OF_BROKER, {"brokerName": "b9"}, at=AT_NAMESRV),
+    Step("its route without it", Code.GET_ROUTEINFO_BY_TOPIC, {"topic": "T9"}, at=AT_NAMESRV),
+    Step("give it back", Code.ADD_WRITE_PERM_OF_BROKER, {"brokerName": "b9"}, at=AT_NAMESRV),
+    Step("take it from nobody", Code.WIPE_WRITE_PERM_OF_BROKER, {"brokerName": "b0"}, at=AT_NAMESRV),
+    Step("it says goodbye", Code.UNREGISTER_BROKER, broker("127.0.0.9:1", "b9"), at=AT_NAMESRV),
     Step(
         "register a broker",
         Code.REGISTER_BROKER,
@@ -432,3 +485,26 @@ STEPS: tuple[Step, ...] = (
     Step("unregister an unknown broker", Code.UNREGISTER_BROKER, broker("127.0.0.9:1", "b9"), at=AT_NAMESRV),
     Step("a code that no NameServer knows", 9_999, {}, at=AT_NAMESRV),
 )
+
+_CHAPTER_OF_CODE = {
+    Code.PULL_MESSAGE: 3, Code.QUERY_MESSAGE: 3, Code.QUERY_CONSUMER_OFFSET: 3,
+    Code.UPDATE_CONSUMER_OFFSET: 3,
+    Code.SEARCH_OFFSET_BY_TIMESTAMP: 3, Code.GET_MAX_OFFSET: 3, Code.GET_MIN_OFFSET: 3,
+    Code.GET_EARLIEST_MSG_STORETIME: 3, Code.GET_TOPIC_STATS_INFO: 3, Code.GET_CONSUME_STATS: 3,
+    Code.QUERY_TOPIC_CONSUME_BY_WHO: 3, Code.GET_ALL_CONSUMER_OFFSET: 4, Code.GET_ALL_DELAY_OFFSET: 8,
+    Code.GET_CONSUMER_LIST_BY_GROUP: 5, Code.LOCK_BATCH_MQ: 6, Code.UNLOCK_BATCH_MQ: 6,
+    Code.CONSUMER_SEND_MSG_BACK: 8, Code.CHECK_CLIENT_CONFIG: 9, Code.SEND_MESSAGE: 2,
+    Code.SEND_MESSAGE_V2: 2, Code.SEND_BATCH_MESSAGE: 2, Code.VIEW_MESSAGE_BY_ID: 2, Code.HEART_BEAT: 2,
+    Code.UNREGISTER_CLIENT: 2, Code.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP: 2,
+    Code.GET_ALL_SUBSCRIPTIONGROUP_CONFIG: 2, 9_999: 0,
+}  # fmt: skip
+_CHAPTER_OF_STEP = {
+    "send a half message": 7, "send a delayed message": 8, "route of a topic made by a send": 2,
+    "a NameServer's request at the broker": 0, "pull with SQL": 9, "delete a topic": 2,
+    "route of the deleted topic": 2, "delete a topic in no cluster": 2,
+}  # fmt: skip
+
+
+def chapter_of(step: Step) -> int:
+    """The chapter whose floors are needed to answer: what the code says, unless the step asks for more."""
+    return _CHAPTER_OF_STEP.get(step.name, _CHAPTER_OF_CODE.get(step.code, 1))
