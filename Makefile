@@ -7,7 +7,7 @@ STAMP := .venv/.ready
 JOBS ?= auto
 PORT ?= 8000
 
-.PHONY: help setup tour book test lint golden measure browser worlds crash interop clean
+.PHONY: help setup tour book test lint golden measure browser worlds crash fuzz sweep trace bench interop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,8 +47,21 @@ browser: $(STAMP) ## the book in headless Chromium: errors, other hosts, sideway
 worlds: $(STAMP) ## one seed, one journal: every Python here, three hash seeds, Pyodide in Node
 	@$(PY) -m tests.worlds
 
-crash: $(STAMP) ## a crash at every disk call of every scenario
+crash: $(STAMP) ## a crash at every disk call of every scenario; then kill -9 of real brokers, 200 times
 	@$(PY) -m tests.crash
+	@$(PY) -m tests.kill --times 200
+
+fuzz: $(STAMP) ## a million damaged frames, records, files and answers
+	@$(PY) -m tests.fuzz
+
+sweep: $(STAMP) ## new seeds: the same scenarios under faults that nobody chose
+	@$(PY) -m tests.sweep
+
+trace: $(STAMP) ## the system calls of a real broker: what is synced before it answers (needs strace)
+	@$(PY) -m tests.syscalls
+
+bench: $(STAMP) ## how fast, beside what this machine can do; BENCH='--oracle' adds the real broker (Java, Maven)
+	@$(PY) -m tests.bench $(BENCH)
 
 interop: $(STAMP) ## clients and servers that nobody here wrote, against ours (needs Java, Maven, Node)
 	@$(PY) -m tests.interop

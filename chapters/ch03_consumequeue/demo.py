@@ -232,9 +232,7 @@ def gate_text() -> str:
     ]
     for message in day.story:
         event = parse(message.body)
-        lines.append(
-            f"  {new_york(event.when_ms)}  {event.kind:<9}  queue offset {message.queue_offset:>3}"
-        )
+        lines.append(f"  {new_york(event.when_ms)}  {event.kind:<9}  queue offset {message.queue_offset:>3}")
     lines += ["", f"{'the display reads':<19}{'entries':>8}{'records':>8}{'of HA51':>8}"]
     lines += [f"{way.name:<19}{way.entries:>8,}{way.records:>8,}{way.found:>8}" for way in day.ways]
     return "\n".join(lines) + "\n"

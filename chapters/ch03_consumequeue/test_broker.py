@@ -177,6 +177,7 @@ def test_a_pull_that_may_not_be_answered_is_told_why(
         answer = await rig.pull(0, **fields)
         assert answer.code == code
         assert answer.remark is not None and words in answer.remark
+        assert answer.ext_fields == (None if "queueOffset" in fields else {}), "as the real broker's"
 
     with_broker(story)
 
@@ -330,6 +331,7 @@ def test_a_group_that_never_committed_is_told_0_while_the_queue_is_young() -> No
         refused = await rig.ask(14, **query, setZeroIfNotFound="false")
         assert (
             refused.code == 22
+            and refused.ext_fields == {}
             and refused.remark == "Not found, do not set to zero, maybe this group boot first"
         )
         await rig.send(0, b"x")

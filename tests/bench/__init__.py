@@ -1,0 +1,1 @@
+"""How fast, beside what this machine can do: the rows behind `make bench`."""

@@ -1,0 +1,101 @@
+"""`make bench`: how fast, beside what this machine can do in the same run.
+
+    python -m tests.bench [--seconds N] [--rounds N] [--only ROW]... [--json FILE] [--oracle]
+
+`--oracle` puts the real RocketMQ beside our broker, with the same client, in turns; it needs Java and Maven,
+and runs everything in a network that has loopback alone, because the real servers listen on every address.
+
+It asserts nothing about speed. It fails when a figure would be a lie: a send that was not acknowledged, a
+message that is in no queue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from inspect import cleandoc
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench import report
+from tests.bench.measuring import BenchFailed, Result, Settings, take_turns
+from tests.bench.rows import ROWS
+from tests.interop.install import CannotInstall, install
+from tests.interop.processes import ROOT, ProgramFailed
+
+INSIDE = "MQ_BENCH_INSIDE"
+WIDTH = 160  # where the output is no terminal
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 1 when a row could not be measured."""
+    options = _options(arguments)
+    if options.oracle and os.environ.get(INSIDE) is None:
+        return go_inside(arguments)
+    scratch = ROOT / "build" / "bench"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as made:
+        settings = Settings(Path(made), options.seconds, options.rounds, options.oracle)
+        return run(settings, options.only or list(ROWS), options.json)
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=cleandoc(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one round of one case (default: 1)")
+    parser.add_argument("--rounds", type=int, default=5, help="in which the cases take turns (default: 5)")
+    parser.add_argument(
+        "--only", action="append", choices=ROWS, metavar="ROW", help=f"one of {', '.join(ROWS)}"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every figure of every round")
+    parser.add_argument("--oracle", action="store_true", help="the real RocketMQ, too (needs Java and Maven)")
+    return parser.parse_args(arguments)
+
+
+def run(settings: Settings, names: Sequence[str], json_file: Path | None = None) -> int:
+    """Measure the rows and print each when it is done. Returns an exit status."""
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    console.print(report.headline(settings))
+    found: dict[str, Sequence[Result]] = {}
+    failed = 0
+    for name in names:
+        title = f"{name}: {cleandoc(ROWS[name].__doc__ or '').splitlines()[0]}"
+        try:
+            with ROWS[name](settings) as cases:
+                found[name] = take_turns(cases, settings)
+            report.show(console, title, found[name])
+        except (BenchFailed, ProgramFailed) as failure:
+            failed = 1
+            console.print(f"{title}\n  no figure: {failure}", markup=False)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report.to_json(settings, found), indent=1) + "\n", "utf-8")
+    return failed
+
+
+def go_inside(arguments: Sequence[str]) -> int:
+    """Get the real servers, then begin again in a network of loopback alone."""
+    try:
+        install()
+    except CannotInstall as error:
+        print(f"bench: {error}")
+        return 1
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        print("bench: unshare (util-linux) and ip (iproute2) are needed, for a network of loopback alone")
+        return 1
+    inner = 'ip link set lo up && exec "$@"'
+    command = ["unshare", "--net", "sh", "-c", inner, "sh", sys.executable, "-m", "tests.bench", *arguments]
+    if os.geteuid() != 0:
+        command.insert(1, "--map-root-user")
+    sys.stdout.flush()
+    os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
