@@ -294,7 +294,8 @@ def test_the_same_loss_is_a_defect_or_allowed_by_flush_fault_and_age() -> None:
     assert not verdict("ASYNC_FLUSH", "power death")
     assert verdict("ASYNC_FLUSH", "power death", group="b"), "another broker's power was what went"
     assert verdict("ASYNC_FLUSH", "power death", died_ms=3_005 + 11_001), "it was older than eleven seconds"
-    assert verdict("ASYNC_FLUSH", "power death", died_ms=3_000), (
+    assert not verdict("ASYNC_FLUSH", "power death", died_ms=3_000), "the answer was under way"
+    assert verdict("ASYNC_FLUSH", "power death", died_ms=2_000), (
         "it was acknowledged after the power came back"
     )
 

@@ -75,6 +75,6 @@ def shown(config: ConfigManager) -> Callable[[Request], None]:
     """The processor that answers with a table as it is now."""
 
     def process(request: Request) -> None:
-        request.succeed({}, write_json(read_object(config.encode(), config.path)))
+        request.succeed(body=write_json(read_object(config.encode(), config.path)))
 
     return process

@@ -23,7 +23,15 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mq.sim.history import History, Read, Record, Sent, View
-from mq.sim.promises import ANOMALIES, ASYNC_FLUSH_BOUND_MS, STALE_BOUND_MS, allowed, is_bounded
+from mq.sim.promises import (
+    ANOMALIES,
+    ASYNC_FLUSH_BOUND_MS,
+    LATE_ANSWER_MS,
+    NETWORK_MS,
+    STALE_BOUND_MS,
+    allowed,
+    is_bounded,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +347,8 @@ def is_allowed(history: History, anomaly: Anomaly) -> bool:
     if anomaly.told_ms is None or not is_bounded(history.flush, faults):
         return True
     deaths = [at_ms for at_ms, where in history.power_deaths if where == group]
-    return any(0 <= at_ms - anomaly.told_ms <= ASYNC_FLUSH_BOUND_MS for at_ms in deaths)
+    late_ms = LATE_ANSWER_MS if "delay" in faults else NETWORK_MS  # answers under way are still told
+    return any(-late_ms <= at_ms - anomaly.told_ms <= ASYNC_FLUSH_BOUND_MS for at_ms in deaths)
 
 
 def judge(history: History) -> list[Anomaly]:

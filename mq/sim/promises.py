@@ -39,6 +39,7 @@ STALE_BOUND_MS = {
 
 # Under ASYNC_FLUSH a loss is young: a look each 500 ms, a thorough sync each 10 s, and the sync itself.
 ASYNC_FLUSH_BOUND_MS = 11_000
+LATE_ANSWER_MS = 5_000  # so long an answer can be under way when links are slow (a story's worst is 4 s)
 UNBOUNDED_BY = ("slow disk", "full disk", "failed sync", "disk destroyed")
 
 
