@@ -151,6 +151,20 @@ def test_a_reader_that_sees_a_later_message_first_sees_them_out_of_order() -> No
     ]
 
 
+def test_places_in_two_logs_that_have_diverged_say_nothing_about_order() -> None:
+    """The master began anew; its slave still has what a reader had seen before."""
+    history = calm()
+    history.send("m4", "flights", b"4", "gate", 9_200)
+    again = Record("m4", b"4", QUEUE, 4, 250)
+    history.read("board", QUEUE, 4, 5, [again], 9_500)
+    history.keep("a", [record(0), record(1), again], 10_000)
+    assert any(text.startswith("visible before commit: ") for text in found(history)), "they are gone"
+    history.keep("as", [record(number) for number in range(4)], 10_000)
+    assert not any(text.startswith("out of order: reader") for text in found(history))
+    history.keep("as", [*[record(number) for number in range(4)], again], 10_000)
+    assert any(text.startswith("out of order: reader") for text in found(history))
+
+
 def test_the_place_of_a_message_that_has_vanished_says_nothing_about_order() -> None:
     history = calm()
     history.sent["m3"].status = ""

@@ -161,6 +161,8 @@ def out_of_order(history: History) -> Iterator[Finding]:
         for read, record in _records(reads):
             if kept and record.key not in kept:
                 continue  # it has vanished since: its place may have been given to another
+            if last is not None and not _share_a_disk(kept, record.key, last.key):
+                last = None  # of two logs that have diverged: neither lies before the other
             if last is not None and record.key != last.key and _is_before(record, last):
                 yield Finding(
                     record.queue,
@@ -169,6 +171,11 @@ def out_of_order(history: History) -> Iterator[Finding]:
                 )
             last = record
     yield from _overtaken(history)
+
+
+def _share_a_disk(kept: dict[str, list[tuple[str, Record]]], one: str, other: str) -> bool:
+    names = {name for name, _ in kept.get(one, ())}
+    return not kept or any(name in names for name, _ in kept.get(other, ()))
 
 
 def _is_before(record: Record, other: Record) -> bool:
