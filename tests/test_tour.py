@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def start(tmp_path: Path, code: str = "") -> "subprocess.Popen[str]":
     """A quick tour whose temporary files lie in `tmp_path`; `code` runs first, in its process."""
-    imports = "import sys, chapters.cluster as cluster, chapters.tour as tour"
+    # A suite that was started in the background has Ctrl-C switched off, and its children would inherit that.
+    imports = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    imports += "import sys, chapters.cluster as cluster, chapters.tour as tour"
     script = f"{imports}\n{code}\nsys.exit(tour.main(['--quick']))"
     environment = {**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "80"}
     return subprocess.Popen(
