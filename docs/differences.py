@@ -50,11 +50,15 @@ def page(root: Path) -> str:
     )
 
 
+def sentence(test: str) -> str:
+    """A test's name as the sentence that it is: words can be broken where a line ends, a name cannot."""
+    return test.removeprefix("test_").replace("_", " ")
+
+
 def _files(root: Path) -> str:
     lines = ["| chapter | what | how | why | test |", "|---|---|---|---|---|"]
     for row in rows(root):
-        test = f"`{row.test}`" if row.test else ""
-        lines.append(f"| {row.chapter} | {row.what} | {row.how} | {row.why} | {test} |")
+        lines.append(f"| {row.chapter} | {row.what} | {row.how} | {row.why} | {sentence(row.test)} |")
     return "\n".join(lines)
 
 

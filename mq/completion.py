@@ -16,16 +16,7 @@ BASH = """\
 _mq() {{
     local place=mq word before=${{COMP_WORDS[COMP_CWORD-1]}} offered=
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        case "$place $word" in
-            {places}) place="$place $word" ;;
-        esac
-    done
-    case "$place $before" in
-{values}
-        *) case "$place" in
-{words}
-        esac ;;
-    esac
+{cases}
     COMPREPLY=($(compgen -W "$offered" -- "${{COMP_WORDS[COMP_CWORD]}}"))
 }}
 complete -o default -F _mq mq
@@ -37,6 +28,13 @@ ZSH = """\
 _mq() {{
     local place=mq word before=${{words[CURRENT-1]}} offered=
     for word in ${{words[2,CURRENT-1]}}; do
+{cases}
+    compadd -- ${{=offered}} || _files
+}}
+compdef _mq mq
+"""
+
+CASES = """\
         case "$place $word" in
             {places}) place="$place $word" ;;
         esac
@@ -46,11 +44,7 @@ _mq() {{
         *) case "$place" in
 {words}
         esac ;;
-    esac
-    compadd -- ${{=offered}} || _files
-}}
-compdef _mq mq
-"""
+    esac"""
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
@@ -65,8 +59,8 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         if action.choices and not isinstance(action, argparse._SubParsersAction)
         for name in action.option_strings
     ]
-    text = {"bash": BASH, "zsh": ZSH}[shell]
-    return text.format(places=places, words="\n".join(words), values="\n".join(values))
+    cases = CASES.format(places=places, words="\n".join(words), values="\n".join(values))
+    return {"bash": BASH, "zsh": ZSH}[shell].format(cases=cases)
 
 
 def _walk(place: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:

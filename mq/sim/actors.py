@@ -5,7 +5,6 @@ doing. An actor that begins again in a new life of its machine goes on where its
 where the broker remembers that it was (reader).
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 from mq.commitlog.client import Producer, SendResult
@@ -164,9 +163,3 @@ class Reader:
             seen = f"{records[0].key}" if len(records) == 1 else f"{records[0].key}…{records[-1].key}"
             consumer.instance.node.journal.record("pulled", reader=self.name, queue=name, to=end, keys=seen)
             await consumer.update_offset(queue, end)
-
-
-async def wait_for_all(senders: list[Sender]) -> None:
-    """Until each has sent what it had."""
-    while not all(sender.is_done for sender in senders):
-        await asyncio.sleep(0.1)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from rich.console import Console
 from tests.bench import report
 from tests.bench.measuring import BenchFailed, Result, Settings, take_turns
 from tests.bench.rows import ROWS
-from tests.interop.install import CannotInstall, install
+from tests.interop.loopback import go_inside
 from tests.interop.processes import ROOT, ProgramFailed
 
 INSIDE = "MQ_BENCH_INSIDE"
@@ -37,7 +36,7 @@ def main(arguments: list[str]) -> int:
     """Returns 1 when a row could not be measured."""
     options = _options(arguments)
     if options.oracle and os.environ.get(INSIDE) is None:
-        return go_inside(arguments)
+        return go_inside("tests.bench", arguments, INSIDE)
     scratch = ROOT / "build" / "bench"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as made:
@@ -77,24 +76,6 @@ def run(settings: Settings, names: Sequence[str], json_file: Path | None = None)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_json(settings, found), indent=1) + "\n", "utf-8")
     return failed
-
-
-def go_inside(arguments: Sequence[str]) -> int:
-    """Get the real servers, then begin again in a network of loopback alone."""
-    try:
-        install()
-    except CannotInstall as error:
-        print(f"bench: {error}")
-        return 1
-    if shutil.which("unshare") is None or shutil.which("ip") is None:
-        print("bench: unshare (util-linux) and ip (iproute2) are needed, for a network of loopback alone")
-        return 1
-    inner = 'ip link set lo up && exec "$@"'
-    command = ["unshare", "--net", "sh", "-c", inner, "sh", sys.executable, "-m", "tests.bench", *arguments]
-    if os.geteuid() != 0:
-        command.insert(1, "--map-root-user")
-    sys.stdout.flush()
-    os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.interop import admin, ali_ons, cpp, expected, java, oracle, replication
-from tests.interop.install import CannotInstall, install
+from tests.interop.loopback import go_inside
 from tests.interop.processes import BUILD
 from tests.interop.report import Report
 
@@ -43,7 +43,7 @@ def main(wanted: list[str]) -> int:
         print(f"interop: no such part: {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
         return 2
     if os.environ.get(INSIDE) is None:
-        return go_inside(wanted)
+        return go_inside("tests.interop", wanted, INSIDE)
     started, report = time.monotonic(), Report()
     scratch = Path(tempfile.mkdtemp(prefix="stores-", dir=BUILD))
     try:
@@ -55,26 +55,6 @@ def main(wanted: list[str]) -> int:
     bad = len(report.failed)
     print(f"interop: {len(report.rows)} checks, {bad} failed, {time.monotonic() - started:.0f} s")
     return 1 if bad else 0
-
-
-def go_inside(wanted: list[str]) -> int:
-    """Get everything, then begin again in a namespace that has loopback alone."""
-    started = time.monotonic()
-    try:
-        install()
-    except CannotInstall as error:
-        print(f"interop: {error}")
-        return 1
-    print(f"interop: clients are there after {time.monotonic() - started:.0f} s", flush=True)
-    if shutil.which("unshare") is None or shutil.which("ip") is None:
-        print("interop: unshare (util-linux) and ip (iproute2) are needed, for a network of loopback alone")
-        return 1
-    inner = 'ip link set lo up && exec "$@"'
-    command = ["unshare", "--net", "sh", "-c", inner, "sh", sys.executable, "-m", "tests.interop", *wanted]
-    if os.geteuid() != 0:
-        command.insert(1, "--map-root-user")
-    sys.stdout.flush()
-    os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})
 
 
 if __name__ == "__main__":
