@@ -11,7 +11,7 @@ from mq.commitlog.config import MessageStoreConfig
 from mq.commitlog.put import AppendResult, PutStatus
 from mq.commitlog.retention import Retention
 from mq.commitlog.send import SendMessageProcessor, ViewMessageProcessor
-from mq.commitlog.store import MessageStore
+from mq.commitlog.store import Acknowledger, MessageStore
 from mq.routing.broker import Broker
 from mq.wire.codes import RequestCode
 
@@ -34,13 +34,18 @@ def plug(broker: Broker) -> None:
         broker.server.processors[code] = send.process
     broker.server.processors[RequestCode.VIEW_MESSAGE_BY_ID] = view.process
     broker.server.registry.after_read.append(store.write_out)
-    store.acknowledgers.append(lambda result: _topics_are_safe(broker, result))
+    store.acknowledgers.append(_when_topics_are_safe(broker))
 
 
-def _topics_are_safe(broker: Broker, result: AppendResult) -> "asyncio.Future[PutStatus] | None":
-    writing = broker.topics.writing
-    if writing is None or not result.wait_store_ok:
-        return None
-    safe: asyncio.Future[PutStatus] = broker.node.future()
-    writing.add_done_callback(lambda _: safe.set_result(PutStatus.PUT_OK))
-    return safe
+def _when_topics_are_safe(broker: Broker) -> Acknowledger:
+    topics, node = broker.topics, broker.node
+
+    def acknowledge(result: AppendResult) -> "asyncio.Future[PutStatus] | None":
+        writing = topics.writing
+        if writing is None or not result.wait_store_ok:
+            return None
+        safe: asyncio.Future[PutStatus] = node.future()
+        writing.add_done_callback(lambda _: safe.set_result(PutStatus.PUT_OK))
+        return safe
+
+    return acknowledge

@@ -40,6 +40,7 @@ def offset_message_id(store_host: bytes, physical_offset: int) -> str:
 
 
 @lru_cache(maxsize=MAX_CACHED_HOSTS)
+@lru_cache(maxsize=MAX_CACHED_HOSTS)
 def host_hex(packed: bytes) -> str:
     """A packed host as a message id begins with it."""
     return packed.hex().upper()

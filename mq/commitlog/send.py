@@ -69,12 +69,11 @@ _PUT_OK = PutStatus.PUT_OK
 FAILED_FIELDS = {"TRACE_ON": "true", "MSG_REGION": "DefaultRegion"}
 
 # RocketMQ's own answer, byte for byte, cut where this send's values go: a tenth of the cost of json.dumps.
-_REPLY = (
-    '{"code":0,"extFields":{"queueId":"%d","TRACE_ON":"true","MSG_REGION":"DefaultRegion","msgId":"%s",'
-    '"queueOffset":"%d"},"flag":1,"language":"JAVA","opaque":%d,"serializeTypeCurrentRPC":"JSON","version":'
-    + str(VERSION)
-    + "}"
-)
+_QUEUE = '{"code":0,"extFields":{"queueId":"'
+_ID = '","TRACE_ON":"true","MSG_REGION":"DefaultRegion","msgId":"'
+_OFFSET = '","queueOffset":"'
+_OPAQUE = '"},"flag":1,"language":"JAVA","opaque":'
+_END = f',"serializeTypeCurrentRPC":"JSON","version":{VERSION}}}'
 
 
 class SendMessageProcessor:
@@ -185,15 +184,17 @@ class SendMessageProcessor:
                 RemotingCommand(code, dict(FAILED_FIELDS), remark=result.remark or result.status.name)
             )
             return
-        command, offsets, host = request.command, result.physical_offsets, host_hex(store_host)
-        if len(offsets) == 1:
-            message_id = f"{host}{offsets[0]:016X}"
-        else:
-            message_id = ",".join([f"{host}{offset:016X}" for offset in offsets])  # `offset_message_id`
+        command, host = request.command, host_hex(store_host)
+        if len(result.physical_offsets) == 1:
+            message_id = f"{host}{result.physical_offset:016X}"
+        else:  # of each, as `offset_message_id` makes it
+            message_id = ",".join([f"{host}{offset:016X}" for offset in result.physical_offsets])
         if result.status is _PUT_OK and command.serialize_type == JSON:
-            header = (_REPLY % (queue_id, message_id, result.queue_offset, command.opaque)).encode()
-            size = len(header)
-            request.reply_frame((size + 4 << 32 | size).to_bytes(8, "big") + header)
+            header = (
+                f"{_QUEUE}{queue_id}{_ID}{message_id}{_OFFSET}{result.queue_offset}{_OPAQUE}{command.opaque}{_END}"
+            )
+            size = len(header)  # all of it is ASCII
+            request.reply_frame((size + 4 << 32 | size).to_bytes(8, "big") + header.encode())
             return
         fields = SendMessageResponseHeader(queue_id, msg_id=message_id, queue_offset=result.queue_offset)
         remark = None if result.status is _PUT_OK else result.status.name

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mq.commitlog.append import Appender
 from mq.commitlog.checkpoint import Checkpoint
@@ -236,27 +236,15 @@ class MessageStore:
 
     def _acknowledge(self, result: AppendResult, done: Done) -> None:
         """Answer at once when nobody objects: no task and no future for each message."""
-        waits: list[asyncio.Future[PutStatus]] | None = None
+        waits = None
         for acknowledger in self.acknowledgers:
             wait = acknowledger(result)
             if wait is not None:
                 waits = [wait] if waits is None else [*waits, wait]
         if waits is None:
             done(result)
-            return
-        pending = len(waits)
-
-        def one_is_done(wait: asyncio.Future[PutStatus]) -> None:
-            nonlocal pending
-            pending -= 1
-            status = wait.result()
-            if status is not PutStatus.PUT_OK and result.status is PutStatus.PUT_OK:
-                result.status = status
-            if not pending:
-                done(result)
-
-        for wait in waits:
-            wait.add_done_callback(one_is_done)
+        else:
+            _answer_after(waits, result, done)
 
     def _undo(self, error: OSError) -> None:
         """Nothing was written: give back the queue offsets, and tell everybody who shared the write."""
@@ -367,3 +355,20 @@ class MessageStore:
             group_commit = GroupCommit(self.node, self.flusher, config.sync_flush_timeout)
             self.acknowledgers.append(group_commit.acknowledge)
         return timed
+
+
+def _answer_after(waits: Sequence[asyncio.Future[PutStatus]], result: AppendResult, done: Done) -> None:
+    """Call `done` when all have been waited for; the first that is not content decides the status."""
+    pending = len(waits)
+
+    def one_is_done(wait: asyncio.Future[PutStatus]) -> None:
+        nonlocal pending
+        pending -= 1
+        status = wait.result()
+        if status is not PutStatus.PUT_OK and result.status is PutStatus.PUT_OK:
+            result.status = status
+        if not pending:
+            done(result)
+
+    for wait in waits:
+        wait.add_done_callback(one_is_done)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from mq.commitlog.checkpoint import Checkpoint
 from mq.commitlog.put import DispatchRequest
 from mq.commitlog.store import ABORT
-from mq.consumequeue.fastindex import KeyHashes, NewEntry, entries_of
+from mq.consumequeue.fastindex import KeyHashes, NewEntry
 from mq.consumequeue.fastindex import keys_of as keys_of
 from mq.consumequeue.indexfile import IndexFile
 from mq.consumequeue.keyhash import hash_of_key as hash_of_key
@@ -100,7 +100,7 @@ class IndexService:
                 while fresh < len(requests) and self._knows(requests[fresh].physical_offset):
                     self._enter_the_rest(requests[fresh])
                     fresh += 1
-            self._put(entries_of(requests[fresh:] if fresh else requests, self._hashes))
+            self._put(self._hashes.entries_of(requests[fresh:] if fresh else requests))
             if self.files and self.files[-1].waiting_bytes > MAX_WAITING_BYTES:
                 self.files[-1].write()
         except OSError as error:
@@ -116,7 +116,7 @@ class IndexService:
     def _enter_the_rest(self, request: DispatchRequest) -> None:
         """Of the last message, perhaps not all keys are there; of those before it, all are."""
         if request.physical_offset == self.files[-1].end_physical_offset:
-            self._put(entries_of([request], self._hashes)[self._entered(request.physical_offset) :])
+            self._put(self._hashes.entries_of([request])[self._entered(request.physical_offset) :])
 
     def _put(self, entries: list[NewEntry]) -> None:
         """Add keys, and files when one is full. Raises OSError."""

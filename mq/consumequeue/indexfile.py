@@ -92,16 +92,14 @@ class IndexFile:
 
     def put(self, key_hash: int, physical_offset: int, store_timestamp_ms: int) -> None:
         """Add a key. The file must not be full."""
-        slot, number, begin_ms = key_hash % self.slots, self.count, self.begin_timestamp_ms
+        slot, number = key_hash % self.slots, self.count
         page_number = slot // PAGE_SLOTS
         page, at = self._pages.get(page_number) or self._page(page_number), slot % PAGE_SLOTS
         previous = page[at]
         if not 0 < previous < number:
             previous = 0
             self.used_slots += 1
-        seconds = (store_timestamp_ms - begin_ms) // 1000 if begin_ms > 0 else 0
-        if not 0 <= seconds <= MAX_SECONDS:
-            seconds = 0 if seconds < 0 else MAX_SECONDS
+        seconds = seconds_since(self.begin_timestamp_ms, store_timestamp_ms)
         self._tail += ENTRY.pack(key_hash, physical_offset, seconds, previous)
         page[at] = number
         self._dirty_pages[page_number] = None
@@ -118,22 +116,21 @@ class IndexFile:
         """
         slots, pages, dirty_pages, pack = self.slots, self._pages, self._dirty_pages, ENTRY.pack
         number, used_slots, begin_ms = self.count, 0, self.begin_timestamp_ms
+        physical_offset = stored_ms = seconds_of_ms = seconds = -1
         packed: list[bytes] = []
-        physical_offset = stored_ms = -1
         for key_hash, physical_offset, stored_ms in entries:
-            page_number, at = divmod(key_hash % slots, PAGE_SLOTS)
+            slot = key_hash % slots
+            page_number, at = slot // PAGE_SLOTS, slot % PAGE_SLOTS
             page = pages.get(page_number) or self._page(page_number)
             previous = page[at]
             if not 0 < previous < number:
                 previous = 0
                 used_slots += 1
+            if stored_ms != seconds_of_ms:  # most entries of a write share their time
+                seconds, seconds_of_ms = seconds_since(begin_ms, stored_ms), stored_ms
             if number == 1:
                 self.begin_physical_offset, self.begin_timestamp_ms = physical_offset, stored_ms
-                seconds, begin_ms = 0 if begin_ms <= 0 else (stored_ms - begin_ms) // 1000, stored_ms
-            else:
-                seconds = (stored_ms - begin_ms) // 1000 if begin_ms > 0 else 0
-            if not 0 <= seconds <= MAX_SECONDS:
-                seconds = 0 if seconds < 0 else MAX_SECONDS
+                begin_ms, seconds_of_ms = stored_ms, -1
             packed.append(pack(key_hash, physical_offset, seconds, previous))
             page[at] = number
             dirty_pages[page_number] = None
@@ -215,6 +212,11 @@ class IndexFile:
             if self._file.length() < self.length_bytes:
                 self._file.set_length(self.length_bytes)
         return self._file
+
+
+def seconds_since(begin_ms: int, store_timestamp_ms: int) -> int:
+    """What an entry holds of its time: never below 0, and 0 while the file has no beginning."""
+    return max(0, min((store_timestamp_ms - begin_ms) // 1000, MAX_SECONDS)) if begin_ms > 0 else 0
 
 
 def _big_endian(page: "array[int]") -> bytes:

@@ -5,6 +5,7 @@ Real: org.apache.rocketmq.store.config.MessageStoreConfig (simplified: the keys 
 
 from dataclasses import dataclass
 
+from mq.replication.protocol import MAX_PUSH_BYTES
 from mq.runtime.errors import SettingsError
 from mq.runtime.settings import key
 
@@ -27,8 +28,11 @@ class HaConfig:
     broker_ip2: str = key("brokerIP2", "")  # the host that slaves are told; empty: the one for clients
 
     def __post_init__(self) -> None:
-        if self.ha_transfer_batch_size < 1:
-            raise SettingsError(f"haTransferBatchSize = {self.ha_transfer_batch_size}: it must be at least 1")
+        if not 1 <= self.ha_transfer_batch_size <= MAX_PUSH_BYTES:
+            raise SettingsError(
+                f"haTransferBatchSize = {self.ha_transfer_batch_size}: it must be at least 1, and at most "
+                f"{MAX_PUSH_BYTES}, or no slave can take it"
+            )
         if not 0 < self.ha_send_heartbeat_interval < self.ha_housekeeping_interval:
             raise SettingsError(
                 f"haSendHeartbeatInterval = {self.ha_send_heartbeat_interval}: it must lie between 0 and "

@@ -47,3 +47,5 @@ class FastPort:
             await server.start(port)
         except OSError as error:
             self.broker.node.journal.complain("no fast port", str(error), port=port)
+        if self.server is not server:
+            server.stop()  # the broker has stopped meanwhile

@@ -1,9 +1,10 @@
 """Follower: a slave looks for its master, connects, and connects again · depth
 
 What always holds: there is at most one connection, and only while this broker is a slave that knows a
-master. A connection that served its purpose is made again at once when it breaks; one that did not, or that
-could not be made, after 5 s. Bytes that are no records, where a record must begin, end it for good: the
-two logs are not one, and more of the same would only hide it.
+master, and its own disk has not failed: to go on reporting what is in doubt there would deceive. A
+connection that served its purpose is made again at once when it breaks; one that did not, or that could not
+be made, after 5 s. Bytes that are no record, where one must begin, end it for good: the two logs are not one,
+and more of the same would only hide it.
 
 Real: org.apache.rocketmq.store.ha.HAService.HAClient (different: 4.9.8 stores what its reader cannot read)
 """
@@ -11,14 +12,14 @@ Real: org.apache.rocketmq.store.ha.HAService.HAClient (different: 4.9.8 stores w
 import asyncio
 from typing import cast
 
-from mq.commitlog.record import BLANK_BYTES, BLANK_MAGIC, MESSAGE_MAGIC
 from mq.commitlog.store import MessageStore
 from mq.replication.config import HaConfig
 from mq.replication.haclient import HAClient
 from mq.replication.haservice import HAService
+from mq.replication.parted import why_no_record
 from mq.replication.protocol import HAError
 from mq.routing.broker import Broker, Role
-from mq.runtime.errors import MQError
+from mq.runtime.errors import MQError, StoreError
 from mq.runtime.node import Timer
 
 RECONNECT_MS = 5_000
@@ -46,6 +47,22 @@ class Follower:
         """Whether a connection to the master stands."""
         return self._end is not None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a sync of our log has failed: until a restart, nobody knows what it holds."""
+        return self.store.flusher.has_failed
+
+    def wants(self, address: str) -> bool:
+        """Whether the master at this HA address is to be followed now."""
+        is_slave = self._run is not None and self.broker.role is Role.SLAVE
+        return is_slave and address == self.master_address != "" and not self.has_failed
+
+    def begun(self, end: "MasterEnd") -> None:
+        """A connection stands; what was true when it was asked for need not be true any more."""
+        self._end = end
+        if not self.wants(end.address):
+            self._let_go("nobody wants it any more")
+
     async def start(self) -> None:
         """Begin to look."""
         self._run = self.node.spawn(self._follow(), "follow the master")
@@ -54,6 +71,7 @@ class Follower:
         """Let go."""
         if self._run is not None:
             self._run.cancel()
+            self._run = None
         self._let_go("this broker stops")
 
     def learn(self, fields: dict[str, str]) -> None:
@@ -75,29 +93,19 @@ class Follower:
     def taken(self) -> None:
         """Bytes have come: pass them on to our own slaves. Raises HAError when they cannot be a log."""
         self.service.wake()
-        reput = self.store.reput
-        if reput.dispatched_to < reput.confirmed and (found := self._strange(reput.dispatched_to)):
+        at = self.store.reput.dispatched_to
+        if at < self.store.reput.confirmed and (found := why_no_record(self.store.log, at)):
             self.has_diverged = True
             raise HAError(
-                f"at {reput.dispatched_to} a record must begin, and there are {found}: this log and its "
-                "master's have parted. Stop this slave, remove its store, and let it begin again"
+                f"at {at} a record must begin, and there is none ({found}): this log and its master's have "
+                "parted, or their segments are of two sizes. Stop this slave, remove its store, and let it "
+                "begin again"
             )
-
-    def _strange(self, position: int) -> str:
-        """What lies there, when it can be neither a record nor its beginning; else nothing."""
-        head = self.store.read(position, BLANK_BYTES)
-        if len(head) < BLANK_BYTES or int.from_bytes(head[4:], "big") == BLANK_MAGIC:
-            return ""
-        size = int.from_bytes(head[:4], "big")
-        is_record = int.from_bytes(head[4:], "big") == MESSAGE_MAGIC
-        if is_record and position + size > self.store.max_physical_offset:
-            return ""  # its end is still to come
-        return f"the bytes {head.hex(' ')}"
 
     async def _follow(self) -> None:
         while not self.has_diverged:
             self._news.clear()
-            if self.broker.role is Role.SLAVE and self.master_address:
+            if self.wants(self.master_address):
                 if await self._one_connection():
                     continue
                 await self._pause()
@@ -116,32 +124,33 @@ class Follower:
         address = self.master_address
         try:
             async with asyncio.timeout(RECONNECT_MS / 1000):
-                end = await self.node.connect(address, lambda: MasterEnd(self))
-        except (OSError, ValueError) as error:  # a timeout is an OSError without words
+                end = await self.node.connect(address, lambda: MasterEnd(self, address))
+        except (OSError, ValueError, OverflowError) as error:  # no answer; no port; no port up to 65,535
             self.node.journal.record("master not reached", str(error) or "no answer", address=address)
             return False
-        self._end = end
-        self.node.journal.record("following", address=address, has=self.store.max_physical_offset)
+        if not end.over.done():
+            self.node.journal.record("following", address=address, has=self.store.max_physical_offset)
         await end.over
         self._end = None
-        return end.has_followed and not end.has_refused
+        return end.has_followed
 
     def _let_go(self, cause: str) -> None:
-        if self._end is not None:
-            self._end.close(cause)
+        end, self._end = self._end, None
+        if end is not None:
+            end.close(cause)
 
 
 class MasterEnd(asyncio.Protocol):
     """The slave's end of one connection. `over` is done when it is."""
 
-    def __init__(self, follower: Follower) -> None:
+    def __init__(self, follower: Follower, address: str) -> None:
         self.follower = follower
+        self.address = address
         self.node = follower.node
         self.over: asyncio.Future[None] = self.node.future()
         self._client = HAClient(follower.store, follower.config, self.node.monotonic_ms())
         self._transport: asyncio.Transport | None = None
         self._timer: Timer | None = None
-        self.has_refused = False  # whether something came that does not
 
     @property
     def has_followed(self) -> bool:
@@ -150,18 +159,21 @@ class MasterEnd(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._send(self._client.report(self.node.monotonic_ms()))
-        self._look_again()
+        self.follower.begun(self)
+        if self._transport is not None:
+            self._send(self._client.report(self.node.monotonic_ms()))
+            self._look_again()
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:
             return
         try:
+            if self.follower.has_failed:
+                raise StoreError("the disk failed: what this copy holds is in doubt until a restart")
             report = self._client.received(data, self.node.monotonic_ms())
             self.follower.taken()
         except (MQError, OSError) as error:
             self.node.journal.complain("not following", str(error))
-            self.has_refused = True
             self.close("what came cannot be taken")
             return
         self._send(report)

@@ -5,12 +5,17 @@ What always holds:
 * A slave that has nothing begins with the master's *last* segment: history is not copied.
 * No report is believed that goes beyond what was sent, or was here when this master started: those bytes
   come from another past, and two logs with different pasts must not be joined.
+* A slave that needs bytes which are gone is told so by the end of its connection, also in the middle of it:
+  a heartbeat would say that it has everything.
 * Silence is an answer, too: a slave that says nothing for 20 s is gone, whatever TCP believes.
 
 What the real system does: it sends the same bytes at the same moments. It believes a first report without
 looking, and counts it as an acknowledgement; a slave that is ahead is refused only when it reports again and
 the master's log is still shorter. If it has grown past the report by then, the two logs differ from there on,
 and nobody is told.
+
+What this cannot see: a report has no name and no history. When another slave has been sent the bytes up to
+there, or this master has written past it and started again, a slave from another past is believed.
 
 Real: org.apache.rocketmq.store.ha.HAConnection (different: the first report is judged like every other)
 """
@@ -49,15 +54,19 @@ class Outgoing:
         if reported == 0:
             end = self.log.max_physical_offset
             return end - end % self.segment_bytes
-        if reported < self.log.min_physical_offset:
-            raise HAError(
-                f"the slave's log ends at {reported}, and what came then is gone: "
-                f"the log begins at {self.log.min_physical_offset}"
-            )
+        self._check_is_here(reported)
         return reported
 
+    def _check_is_here(self, physical_offset: int) -> None:
+        if physical_offset < self.log.min_physical_offset:
+            raise HAError(
+                f"the slave's log ends at {physical_offset}, and what came then is gone: "
+                f"the log begins at {self.log.min_physical_offset}"
+            )
+
     def read(self, physical_offset: int, most_bytes: int) -> bytes:
-        """The next bytes for a slave; empty when there are none."""
+        """The next bytes for a slave; empty when there are none. Raises HAError when they are gone."""
+        self._check_is_here(physical_offset)
         data = self.log.read(physical_offset, most_bytes)
         self.sent_to = max(self.sent_to, physical_offset + len(data))
         return data
@@ -86,7 +95,7 @@ class HAConnection:
         self.ack_offset = physical_offset
 
     def next_push(self, now_ms: float) -> bytes:
-        """What is to be sent now: bytes of the log, or a heartbeat after a silence, or nothing."""
+        """What is to be sent now: bytes, or a heartbeat after a silence, or nothing. Raises HAError."""
         if self.next_offset < 0:
             return b""  # the slave has the first word
         data = self.outgoing.read(self.next_offset, self.config.ha_transfer_batch_size)
@@ -98,13 +107,17 @@ class HAConnection:
 
     def check(self, now_ms: float) -> None:
         """Raises HAError when the slave has been silent for too long."""
-        if now_ms >= self.last_read_ms + self.config.ha_housekeeping_interval:
+        if now_ms >= self.silent_ms:
             raise HAError(f"silent for {self.config.ha_housekeeping_interval / 1000:g} s")
+
+    @property
+    def silent_ms(self) -> float:
+        """When it has been silent for too long."""
+        return self.last_read_ms + self.config.ha_housekeeping_interval
 
     @property
     def due_ms(self) -> float:
         """When to look again at the latest: for silence, or to send a heartbeat."""
-        silence_ms = self.last_read_ms + self.config.ha_housekeeping_interval
         if self.next_offset < 0:
-            return silence_ms
-        return min(silence_ms, self.last_write_ms + self.config.ha_send_heartbeat_interval)
+            return self.silent_ms
+        return min(self.silent_ms, self.last_write_ms + self.config.ha_send_heartbeat_interval)

@@ -1,8 +1,9 @@
 """HAService: the port to which slaves connect, and the sends that wait for them · depth
 
 What always holds: a slave is sent bytes only while it takes them: a slow one holds up nobody, and nothing is
-read ahead for it. A write to the log wakes every connection once, after the turn of the loop in which it was
-made. A connection ends with one line in the journal that says why.
+read ahead for it; after 1 MiB, others have their turn, so that a fast one holds up nobody either. A write to
+the log wakes every connection once, in the turn of the loop after the one in which it was made. A connection
+ends with one line in the journal that says why.
 
 It listens whatever the broker's role is, as the real one does: a slave may have a slave.
 
@@ -22,6 +23,9 @@ from mq.replication.protocol import HAError, ReportReader
 from mq.routing.broker import Broker, Role
 from mq.runtime.node import Listener, Timer
 
+PUSHES_A_TURN = 32  # to one slave, until the loop has looked after everybody else: 1 MiB by default
+MAX_CONNECTIONS = 256  # ours; 4.9.8 has no limit
+
 
 class HAService:
     """Of one broker: its slaves, and who waits for them."""
@@ -38,6 +42,7 @@ class HAService:
         self.slaves: dict[int, SlaveEnd] = {}  # by a number of our own, so that order means arrival
         self.slave_joined: list[Callable[[], None]] = []
         self._arrivals = 0
+        self._is_open = False
         self._listener: Listener | None = None
         self._wake_is_due = False
         self._expiry: Timer | None = None
@@ -58,10 +63,12 @@ class HAService:
     async def start(self) -> None:
         """Listen for slaves. The store is open by now."""
         self.outgoing = Outgoing(self.store, self.store.config.mapped_file_size_commit_log)
+        self._is_open = True
         self._listener = await self.node.listen(self._port(), lambda: SlaveEnd(self))
 
     async def stop(self) -> None:
         """Close the port and every connection. Who still waits for a slave is told that none has answered."""
+        self._is_open = False
         if self._listener is not None:
             self._listener.close()
         for slave in list(self.slaves.values()):
@@ -115,7 +122,7 @@ class HAService:
     # Slaves.
 
     def wake(self) -> None:
-        """The log has grown: every slave is sent what it lacks, before this turn of the loop is over."""
+        """The log has grown: every slave is sent what it lacks, in the next turn of the loop."""
         if self.slaves and not self._wake_is_due:
             self._wake_is_due = True
             self.node.call_soon(self._push_to_all)
@@ -124,6 +131,12 @@ class HAService:
         self._wake_is_due = False
         for slave in list(self.slaves.values()):
             slave.push()
+
+    def why_not(self) -> str:
+        """Why nobody can connect now; empty when somebody can."""
+        if not self._is_open:
+            return "this broker stops"  # its port is closed, and this one was on its way
+        return f"{MAX_CONNECTIONS} connections stand" if len(self.slaves) >= MAX_CONNECTIONS else ""
 
     def connected(self, slave: "SlaveEnd") -> int:
         """Somebody has connected, and said nothing yet. Returns a number for it."""
@@ -158,12 +171,17 @@ class SlaveEnd(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: Timer | None = None
         self._is_paused = False
+        self._has_more = False
         self._number = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
         host, port = transport.get_extra_info("peername")[:2]
         self.peer = f"{host}:{port}"
+        if cause := self.service.why_not():
+            self.node.journal.complain("slave refused", cause, slave=self.peer)
+            cast(asyncio.Transport, transport).abort()
+            return
+        self._transport = cast(asyncio.Transport, transport)
         assert self.service.outgoing is not None
         now_ms = self.node.monotonic_ms()
         self._connection = HAConnection(self.service.outgoing, self.service.config, now_ms)
@@ -185,6 +203,7 @@ class SlaveEnd(asyncio.Protocol):
             self.node.journal.record("slave joined", slave=self.peer, has=newest, begin=begin)
             for listener in self.service.slave_joined:
                 listener()
+            self._look_again()  # from now on it has to hear from us
         self.service.reported(newest)
         self.push()
 
@@ -202,20 +221,40 @@ class SlaveEnd(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_paused = False
         self.push()
+        self._look_again()
 
     def push(self) -> None:
-        """Send what the slave lacks, until it has enough to take in."""
-        while self._transport is not None and self._connection is not None and not self._is_paused:
-            try:
-                data = self._connection.next_push(self.node.monotonic_ms())
-            except OSError as error:
-                # It may try again; a connection that cannot be served must not pass for one that has all.
-                self.node.journal.complain("log not read for a slave", error=str(error), slave=self.peer)
-                self._end("our log could not be read")
+        """Send what the slave lacks, until it has enough to take in, or others must have their turn."""
+        for _ in range(PUSHES_A_TURN):
+            if not self._push_once():
                 return
-            if not data:
-                return
+        if not self._has_more:
+            self._has_more = True
+            self.node.call_soon(self._push_on)
+
+    def _push_on(self) -> None:
+        self._has_more = False
+        self.push()
+
+    def _push_once(self) -> bool:
+        """Whether there may be more to send now."""
+        if self._transport is None or self._connection is None or self._is_paused:
+            return False
+        if self._transport.is_closing():
+            return False  # what is written now goes nowhere; `connection_lost` is on its way
+        try:
+            data = self._connection.next_push(self.node.monotonic_ms())
+        except HAError as error:
+            self._refuse(error)
+            return False
+        except OSError as error:
+            # It may try again; a connection that cannot be served must not pass for one that has all.
+            self.node.journal.complain("log not read for a slave", error=str(error), slave=self.peer)
+            self._end("our log could not be read")
+            return False
+        if data:
             self._transport.write(data)
+        return bool(data)
 
     def close(self) -> None:
         """We stop."""
@@ -226,9 +265,13 @@ class SlaveEnd(asyncio.Protocol):
         self._end("it was refused")
 
     def _look_again(self) -> None:
-        if self._connection is not None:
-            delay_ms = max(self._connection.due_ms - self.node.monotonic_ms(), 1)
-            self._timer = self.node.call_later(delay_ms, self._look)
+        if self._timer is not None:
+            self._timer.cancel()
+        connection = self._connection
+        if connection is not None:
+            # Who takes nothing is sent no heartbeat; the next look is when it takes something again.
+            due_ms = connection.silent_ms if self._is_paused else connection.due_ms
+            self._timer = self.node.call_later(max(due_ms - self.node.monotonic_ms(), 1), self._look)
 
     def _look(self) -> None:
         """Is it still there? Does it have to hear from us?"""

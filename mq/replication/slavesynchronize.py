@@ -65,7 +65,7 @@ class SlaveSynchronize:
             config.decode(text)
         except MQError as error:
             journal.record("table not copied", error.remark, path=config.path)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             journal.complain("table not copied", f"{type(error).__name__}: {error}", path=config.path)
         else:
             config.persist()

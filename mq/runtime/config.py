@@ -43,7 +43,8 @@ class ConfigManager(ABC):
     def __init__(self, node: Node) -> None:
         self.node = node
         self._dirty = False
-        self._writer: asyncio.Task[None] | None = None
+        self.writing: asyncio.Task[None] | None = None
+        """The write that is under way, for whoever must not answer before the table is on disk."""
         self._written: str | None = None  # what the disk holds, once this process has written it
 
     @abstractmethod
@@ -80,16 +81,17 @@ class ConfigManager(ABC):
     def persist(self) -> "asyncio.Task[None]":
         """Have the table written; calls while a write runs are answered by one more write at its end."""
         self._dirty = True
-        if self._writer is None or self._writer.done():
-            self._writer = self.node.spawn(self._write(), f"persist {self.path}")
-        return self._writer
-
-    @property
-    def writing(self) -> "asyncio.Task[None] | None":
-        """The write that is under way, for whoever must not answer before it is on disk."""
-        return self._writer if self._writer is not None and not self._writer.done() else None
+        if self.writing is None:
+            self.writing = self.node.spawn(self._write(), f"persist {self.path}")
+        return self.writing
 
     async def _write(self) -> None:
+        try:
+            await self._write_while_dirty()
+        finally:
+            self.writing = None
+
+    async def _write_while_dirty(self) -> None:
         disk = self.node.disk
         while self._dirty:
             self._dirty = False
