@@ -167,6 +167,15 @@ def test_the_words_of_a_property_text_are_those_of_its_map(texts: list[str]) -> 
         assert reader.read(text) == words_of(decode_properties(text))
 
 
+@pytest.mark.parametrize("odd", ["order-1\x01of 2", "order-1\x02", "", "order-1\x02KEYS\x01order-2"])
+def test_a_text_with_the_names_that_were_learned_and_an_odd_value_is_read_as_its_map(odd: str) -> None:
+    reader = PropertyReader()
+    for _ in range(8):
+        reader.read(PROPERTIES)
+    text = PROPERTIES.replace("order-1", odd)
+    assert reader.read(text) == words_of(decode_properties(text))
+
+
 def test_a_property_text_is_learned_and_the_next_one_with_its_names_is_not_parsed() -> None:
     reader = PropertyReader()
     for _ in range(8):

@@ -25,7 +25,7 @@ from mq.commitlog.put import Words, words_of
 LEAST_MISSES, MOST_MISSES = 8, 4096  # a text is learned when so many have fitted nothing: 8, 16, … 4096
 MAX_SHAPES = 4
 MAX_LENGTH = 4096
-_VALUE = "([^\x01\x02]+)"
+_VALUE = "([^\x02]+)"  # to exclude one character is many times faster than to exclude two
 
 
 class _Shape(NamedTuple):
