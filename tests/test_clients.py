@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mq.clients.broker import plug
-from mq.clients.groups import SubscriptionGroupManager
+from mq.clients.groups import SYSTEM_GROUPS, SubscriptionGroupManager
 from mq.clients.heartbeat import ConsumerData, decode_heartbeat
 from mq.clients.manager import CHANNEL_EXPIRED_MS, ClientChannel, ConsumerManager, ProducerManager
 from mq.clients.subscription import SubscriptionData, build_subscription
@@ -324,6 +324,15 @@ def test_a_first_heartbeat_makes_the_group_and_its_retry_topic_and_they_outlive_
         again = SubscriptionGroupManager(sim.node("broker-a"), auto_create=False)
         assert again.load() and again.find("CG_cpp_push") is not None
         assert again.find("another") is None
+
+
+def test_a_table_that_is_taken_over_leaves_no_group_that_it_does_not_name(node: SimNode) -> None:
+    """A slave takes its master's table: a group that was deleted there is deleted here."""
+    groups = SubscriptionGroupManager(node)
+    told = groups.encode()
+    assert groups.find("deleted there") is None and groups.find("deleted_there") is not None
+    groups.decode(told)
+    assert "deleted_there" not in groups.table and set(SYSTEM_GROUPS) == set(groups.table)
 
 
 def test_without_auto_creation_a_heartbeat_is_taken_and_the_group_is_not_made() -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mq.runtime.errors import MQError
+from mq.runtime.real import RealNode
 from mq.sim.node import SimNode
 from mq.sim.simulation import Simulation
 from mq.wire.client import CONNECT_TIMEOUT_MS, REQUEST_TIMEOUT_MS, RpcClient
@@ -420,6 +422,14 @@ def test_an_address_that_is_none_is_unreachable(world: World, address: str) -> N
     """It came from a route or from a configuration, so it is data and not a fault in the code."""
     with pytest.raises(Unreachable, match="cannot connect to"):
         world.sim.run(world.client.invoke(address, RemotingCommand(ECHO)))
+
+
+def test_a_port_that_no_socket_can_have_is_unreachable_in_the_real_world_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(Unreachable, match=r"cannot connect to 127\.0\.0\.1:99999"):
+            await RpcClient(RealNode("client", str(tmp_path))).connect("127.0.0.1:99999")
+
+    asyncio.run(main())
 
 
 def test_calls_to_one_address_share_its_connection_also_while_it_is_made(world: World) -> None:

@@ -397,3 +397,21 @@ def test_a_derived_store_that_raises_costs_no_sender_its_answer_and_is_told_agai
             message.physical_offset for message in bench.messages()
         ]
         assert store.reput.dispatched_to == store.log.end
+
+
+def test_a_derived_store_that_raises_does_not_stop_the_copying_of_another_log() -> None:
+    with Simulation() as sim:
+        bench = Bench(sim)
+        master = bench.open()
+        bench.put(inner(b"0"), inner(b"1"))
+        data, end = master.read(0, master.log.end), master.log.end
+    with Simulation() as sim:
+        bench, notes = Bench(sim), Stumbling()
+        store = bench.open(notes)
+        notes.stumbles = True
+        half = int.from_bytes(data[:4], "big")
+        store.append_raw(0, data[:half])
+        assert store.max_physical_offset == half and notes.requests == []
+        notes.stumbles = False
+        store.append_raw(half, data[half:])
+        assert len(notes.requests) == 2 and store.reput.dispatched_to == end

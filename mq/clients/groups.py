@@ -84,7 +84,7 @@ class SubscriptionGroupManager(ConfigManager):
     def __init__(self, node: Node, auto_create: bool = True) -> None:
         super().__init__(node)
         self.auto_create = auto_create
-        self.table = {name: SubscriptionGroupConfig(name) for name in SYSTEM_GROUPS}
+        self.table = _system_table()
         self.data_version = DataVersion(node.wall_ms())
 
     def find(self, group: str) -> SubscriptionGroupConfig | None:
@@ -133,5 +133,9 @@ class SubscriptionGroupManager(ConfigManager):
         if groups.pop("", None) is not None:  # a real broker lets a pull make such a group, and keeps it
             self.node.journal.complain("group without a name left out", path=self.path)
         read = [SubscriptionGroupConfig.from_json(as_object(each, name)) for name, each in groups.items()]
-        self.table |= {config.group_name: config for config in read}
+        self.table = _system_table() | {config.group_name: config for config in read}
         self.data_version = version
+
+
+def _system_table() -> dict[str, SubscriptionGroupConfig]:
+    return {name: SubscriptionGroupConfig(name) for name in SYSTEM_GROUPS}

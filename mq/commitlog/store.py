@@ -27,7 +27,7 @@ from mq.commitlog.housekeeping import Housekeeping
 from mq.commitlog.legal import is_surely_legal, why_illegal
 from mq.commitlog.load import load_segments
 from mq.commitlog.log import CommitLog
-from mq.commitlog.put import AppendResult, Dispatcher, DispatchRequest, InnerMessage, PutStatus
+from mq.commitlog.put import AppendResult, Dispatcher, InnerMessage, PutStatus
 from mq.commitlog.raw import append_raw
 from mq.commitlog.reader import LogReader
 from mq.commitlog.record import MAX_RECORD_BYTES, MessageExt, RecordError, decode_record, is_counted
@@ -71,6 +71,7 @@ class MessageStore:
         self._write_ms = 0  # store time of all of them
         self._write_is_due = False
         self._dispatch_failed = False
+        self._is_sound = False  # open, and no sync has failed
         self._timed = self._make_policy()
         self._house = Housekeeping(node, config, self.flusher, self.dispatchers, self.checkpoint)
 
@@ -86,16 +87,15 @@ class MessageStore:
         self._recover(clean)
         if not await self.flusher.sync():
             return
-        self.refusal = ""
+        self.refusal, self._is_sound = "", True
 
     async def stop(self) -> None:
         """Make everything durable, write the checkpoint, and mark the end as clean."""
         self.write_out()
-        was_open = not self.refusal
         self.refusal = "the store is closing"
         self._timed.stop()
         self._house.stop()
-        if was_open and await self.flusher.sync() and await self._house.flush(thorough=True):
+        if self._is_sound and await self.flusher.sync() and await self._house.flush(thorough=True):
             self.node.disk.remove(ABORT)
             await self.node.disk.sync_directory("")
         for dispatcher in self.dispatchers:
@@ -199,19 +199,19 @@ class MessageStore:
             return
         waiting, self._waiting = self._waiting, []
         begin, self._begin = self._begin, self.log.end
-        self._dispatch(begin, requests)
+        self._dispatch(lambda: self.reput.appended(begin, requests))
         for result, done in waiting:
             self._acknowledge(result, done)
         self._is_dirty()
 
-    def _dispatch(self, begin: int, requests: list[DispatchRequest]) -> None:
+    def _dispatch(self, tell: Callable[[], None]) -> None:
         """Tell the derived stores. What fails in one of them is no sender's fault: its record is in the log.
 
         They are told again with the next write, from the first record that was not taken by all, and senders
         are answered meanwhile. (4.9.8: its reput thread logs, and tries the same record again.)
         """
         try:
-            self.reput.appended(begin, requests)
+            tell()
         except Exception as error:  # noqa: BLE001 - whatever a derived store does wrong, senders get their answers
             if not self._dispatch_failed:
                 what = f"{type(error).__name__}: {error}"
@@ -263,6 +263,7 @@ class MessageStore:
         return AppendResult(status, f"the disk refused the write: {error.strerror}")
 
     def _poison(self, error: OSError) -> None:
+        self._is_sound = False
         self.refusal = f"the disk failed ({error.strerror}); what it holds is in doubt until a restart"
         self.node.journal.complain("store poisoned", error=str(error))
 
@@ -281,7 +282,7 @@ class MessageStore:
             raise
         self._begin = self.log.end
         self.reput.dispatched_to = max(self.reput.dispatched_to, self.log.min_offset)
-        self.reput.follow()
+        self._dispatch(self.reput.follow)
         self.log.last_store_timestamp_ms = max(self.log.last_store_timestamp_ms, self.reput.handed_on_ms)
         self._is_dirty()
 

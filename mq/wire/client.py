@@ -53,7 +53,7 @@ class RpcClient:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_MS / 1000):
                 connection = await self.node.connect(address, lambda: Connection(self.node, self.registry))
-        except (OSError, ValueError) as error:  # a timeout is an OSError without words
+        except (OSError, ValueError, OverflowError) as error:  # no answer: without words; a port above 65,535
             return Unreachable(f"cannot connect to {address}: {str(error) or 'no answer'}")
         finally:
             self._attempts.pop(address, None)
