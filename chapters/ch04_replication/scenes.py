@@ -1,4 +1,4 @@
-"""Twelve corner cases of a master and its slave, each a short story told by the journal.
+"""Eighteen corner cases of a master and its slave, each a short story told by the journal.
 
     python -m chapters.ch04_replication.scenes            all of them
     python -m chapters.ch04_replication.scenes ahead      one
@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
 
-from chapters.ch04_replication.pair import MASTER, SLAVE, Pair
+from chapters.ch04_replication.clientscenes import elsewhere, promises, suggestion
+from chapters.ch04_replication.pair import MASTER, SLAVE, Pair, bodies_of
 from mq.commitlog.store import MessageStore
 from mq.replication.haservice import HAService
 from mq.sim.simulation import Simulation, golden_text
@@ -99,6 +100,23 @@ async def one_way(pair: Pair) -> None:
     pair.note_ends()
 
 
+async def unheard(pair: Pair) -> None:
+    """What the slave says is lost; bytes to it still arrive."""
+    await pair.start()
+    await pair.until(pair.is_following)
+    for link in pair.sim.network.links(pair.sim.node(SLAVE).address, pair.sim.node(MASTER).address):
+        link.is_cut = True
+    pair.sim.record("line", state="cut", ways="from the slave")
+    await pair.tell(1)
+    pair.note_ends()
+    await asyncio.sleep(18)
+    await pair.tell(1)
+    pair.heal()
+    await pair.equal(120)
+    await pair.tell(1)
+    pair.note_ends()
+
+
 async def torn(pair: Pair) -> None:
     """The slave's process dies when it has half of a record."""
     await pair.start()
@@ -140,6 +158,45 @@ async def ahead(pair: Pair) -> None:
     await pair.tell(1)
     await asyncio.sleep(6)
     await pair.tell(10)
+    await asyncio.sleep(6)
+    pair.note_ends()
+
+
+async def another_past(pair: Pair) -> None:
+    """As `ahead`, with as many bytes written in place of what was lost; then the master starts once more."""
+    await pair.start()
+    await pair.until(pair.is_following)
+    await pair.tell(3)
+    await asyncio.sleep(12)
+    await pair.tell(3)
+    await pair.again(MASTER, "power", 1)
+    await asyncio.sleep(6)
+    await pair.read()
+    await pair.tell(3)
+    pair.note_ends()
+    await pair.again(MASTER)
+    await asyncio.sleep(6)
+    await pair.read()
+    await pair.tell(1)
+    pair.note_ends()
+    differ = sum(
+        one != other for one, other in zip(bodies_of(pair.master), bodies_of(pair.slave), strict=True)
+    )
+    pair.sim.record("desk", messages_that_differ=differ)
+
+
+async def overtaken(pair: Pair) -> None:
+    """The master deletes its oldest segments while its slave still waits for their bytes."""
+    await pair.start()
+    await pair.until(pair.is_following)
+    await pair.tell(3)
+    pair.slow(2_000)
+    await pair.tell(300, 1_000)
+    store = pair.master.part(MessageStore)
+    while len(store.log.segments.starts) > 1:
+        store.log.segments.delete_first()
+    pair.sim.record("desk", masters_first_byte=store.min_physical_offset)
+    pair.slow(0)
     await asyncio.sleep(6)
     pair.note_ends()
 
@@ -221,17 +278,27 @@ SCENES: dict[str, Scene] = {
     "reset": Scene("after a reset the copy goes on at the very byte", reset),
     "silence": Scene("a line that says nothing is taken for dead after twenty seconds", silence),
     "one-way": Scene("a slave that hears nothing goes, although its master hears it", one_way),
+    "unheard": Scene("a slave that is not heard is given up, although it has everything", unheard),
     "torn": Scene(
         "a slave that died in the middle of a record cuts it, and asks for it again",
         torn,
         settings={"mappedFileSizeCommitLog": "262144"},
     ),
     "ahead": Scene("a slave that has more than its master is refused until somebody decides", ahead),
+    "another-past": Scene("nobody can tell that a slave comes from another past", another_past),
+    "overtaken": Scene("a slave that needs what is deleted is told so", overtaken, "ASYNC_MASTER"),
     "empty-master": Scene("a master that comes back empty does not empty its slave", empty_master),
     "far-behind": Scene(
         "a slave that lags too far is not waited for", far_behind, settings={"haSlaveFallbehindMax": "4000"}
     ),
     "reading": Scene("a slave is read when its master is gone, and never written", reading),
+    "promises": Scene("who waits for what, under each role and each flush policy", promises),
+    "elsewhere": Scene("when a master dies, sends go to another master or fail with a sentence", elsewhere),
+    "suggestion": Scene(
+        "a reader that has fallen behind is sent to the slave, and back when it has caught up",
+        suggestion,
+        settings={"physicalMemoryBytes": "50000", "slaveReadEnable": "true"},
+    ),
     "two-slaves": Scene("one slave is enough", two_slaves),
     "other-segments": Scene("segments of another size cannot be a copy", other_segments),
 }

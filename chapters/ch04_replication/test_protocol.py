@@ -11,7 +11,14 @@ from mq.replication.config import HaConfig
 from mq.replication.grouptransfer import GroupTransfer
 from mq.replication.haclient import HAClient
 from mq.replication.haconnection import HAConnection, Outgoing
-from mq.replication.protocol import HAError, PushReader, ReportReader, encode_push, encode_report
+from mq.replication.protocol import (
+    MAX_PUSH_BYTES,
+    HAError,
+    PushReader,
+    ReportReader,
+    encode_push,
+    encode_report,
+)
 from mq.runtime.errors import SettingsError
 from mq.runtime.settings import fill
 
@@ -58,6 +65,7 @@ def pushes_of(connection: HAConnection, now_ms: float = 0) -> list[tuple[int, by
     reader, found = PushReader(), []
     while data := connection.next_push(now_ms):
         found += list(reader.feed(data))
+        assert len(found) < 1_000, f"it is sent the same again and again: {found[-1]}"
     return found
 
 
@@ -102,11 +110,15 @@ def test_a_push_that_cannot_be_ends_the_connection_before_its_bytes_are_waited_f
         PushReader().feed(bytes.fromhex(head))
 
 
-def test_heartbeats_must_come_more_often_than_silence_is_forgiven() -> None:
+def test_settings_with_which_no_connection_could_stand_are_refused() -> None:
     with pytest.raises(SettingsError, match="a healthy connection is closed"):
         fill(HaConfig, {"haHousekeepingInterval": "5000"})
     with pytest.raises(SettingsError, match="must be at least 1"):
         fill(HaConfig, {"haTransferBatchSize": "0"})
+    largest = str(MAX_PUSH_BYTES)
+    assert fill(HaConfig, {"haTransferBatchSize": largest}).ha_transfer_batch_size == MAX_PUSH_BYTES
+    with pytest.raises(SettingsError, match="or no slave can take it"):
+        fill(HaConfig, {"haTransferBatchSize": str(MAX_PUSH_BYTES + 1)})
 
 
 # ---------------------------------------------------------------- the master's end
@@ -270,7 +282,8 @@ def test_a_send_that_has_waited_three_seconds_is_told_so() -> None:
 
 def test_sends_of_one_write_share_one_answer() -> None:
     transfer = GroupTransfer(CONFIG)
-    assert transfer.wait(100, 0) is transfer.wait(100, 0) is not transfer.wait(101, 0)
+    assert transfer.wait(100, 0) is transfer.wait(100, 1_000) is not transfer.wait(101, 1_000)
+    assert transfer.due_ms == 3_000, "whoever joins later does not make the first wait longer"
 
 
 def test_nobody_waits_without_a_slave_or_for_one_that_is_far_behind() -> None:

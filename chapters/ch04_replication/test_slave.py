@@ -83,6 +83,17 @@ def test_a_slave_refuses_sends_with_14_and_makes_no_topic_for_them() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("code", [10, 310, 320])
+def test_every_request_code_of_a_send_is_refused_before_anything_of_it_is_read(code: int) -> None:
+    async def story(pair: Pair) -> None:
+        answer = await ask(pair, pair.slave, RemotingCommand(code, {}))
+        assert answer.code == ResponseCode.SERVICE_NOT_AVAILABLE
+        assert answer.remark is not None and f"a slave of {MASTER}" in answer.remark
+        assert (await ask(pair, pair.master, RemotingCommand(code, {}))).code == ResponseCode.SYSTEM_ERROR
+
+    play(story)
+
+
 def test_a_slave_stores_nothing_of_its_own_either() -> None:
     async def story(pair: Pair) -> None:
         store, host = pair.slave.part(MessageStore), encode_host("10.0.0.1:1")
@@ -217,6 +228,29 @@ def test_a_slave_serves_pulls_by_queue_key_and_time() -> None:
     play(story)
 
 
+def test_a_slave_that_began_at_the_last_segment_serves_what_it_has_also_after_a_restart() -> None:
+    """Its queues do not begin at 0, and their numbers are the master's."""
+
+    async def story(pair: Pair) -> None:
+        await pair.send(*[b"%d" % n for n in range(200)])
+        pair.sim.destroy_disk(SLAVE)
+        pair.sim.restart(SLAVE)
+        await pair.open(SLAVE)
+        await pair.equal()
+        await asyncio.sleep(11)
+        pair.sim.kill(MASTER)
+        for _ in range(2):
+            await asyncio.sleep(31)
+            consumer = await consumer_of(pair)
+            first = await pair.sim.on(DESK, consumer.min_offset(QUEUE))
+            assert 0 < first < 200
+            outcome = await pair.sim.on(DESK, consumer.pull(QUEUE, "*", first))
+            assert outcome.messages[0].body == b"%d" % first
+            await pair.again(SLAVE)
+
+    play(story)
+
+
 async def _lagging_reader(pair: Pair) -> list[int]:
     """Whom a consumer asks next, pull by pull, that begins far behind and catches up."""
     await pair.send(*[b"%d" % n + bytes(500) for n in range(120)])
@@ -242,6 +276,20 @@ def test_a_reader_that_lags_behind_the_memory_is_sent_to_the_slave_and_back_when
     turn = asked.index(0)
     assert asked == [1] * turn + [0] * (len(asked) - turn), "sent to the slave, and once sent back"
     assert turn > 3
+
+
+def test_a_group_may_name_the_slave_that_it_is_sent_to_and_the_broker_that_it_goes_back_to() -> None:
+    async def story(pair: Pair) -> tuple[int, int]:
+        await pair.send(*[b"%d" % n + bytes(500) for n in range(120)])
+        group = SubscriptionGroupConfig("gate", broker_id=3, which_broker_when_consume_slowly=2)
+        pair.master.part(SubscriptionGroupManager).put(group)
+        consumer = await consumer_of(pair)
+        await pair.sim.on(DESK, consumer.pull(QUEUE, "*", 0))
+        behind = consumer._suggested.pop(QUEUE)
+        await pair.sim.on(DESK, consumer.pull(QUEUE, "*", 118))
+        return behind, consumer._suggested[QUEUE]
+
+    assert play(story, **SMALL_MEMORY, **READABLE) == (2, 3)
 
 
 def test_without_slave_read_enable_everybody_is_sent_to_the_master() -> None:

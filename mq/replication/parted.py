@@ -4,7 +4,7 @@ What always holds: a piece of a record whose end is still to come is no reason t
 stands where a record must begin is: whoever only waits for it to become one has a log without queues, which
 grows, is reported, and counts as a copy.
 
-Real: nothing: 4.9.8 stores what its reader cannot read
+Real: nothing (4.9.8 stores what its reader cannot read)
 """
 
 from mq.commitlog.log import CommitLog
