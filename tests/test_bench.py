@@ -1,5 +1,6 @@
 """The bench gives a figure only for work that was done: answered, and in the queues. Speed is no test."""
 
+import json
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -9,16 +10,23 @@ from pathlib import Path
 import pytest
 
 from chapters.ch03_consumequeue.logs import PaperLog
+from mq.sim.history import History
+from mq.sim.lab import Outcome
+from mq.sim.scenario import Scenario
 from mq.wire.codec import encode_frame
+from mq.wire.codes import RequestCode
 from mq.wire.command import RESPONSE_FLAG, RemotingCommand
 from tests.bench import __main__ as bench
-from tests.bench import load
+from tests.bench import lab, load
 from tests.bench.inside import Job as InsideJob
+from tests.bench.lag import Lags, Look, lags, watching
 from tests.bench.measuring import BenchFailed, Case, Sample, Settings, take_turns
 from tests.bench.rows import ROWS
 from tests.bench.servers import child
 
-HAS_MESSAGES = {"append", "send", "batch", "queues", "recovery", "opening"}
+HAS_MESSAGES = {"append", "send", "batch", "queues", "recovery", "opening", "replicated", "lag"}
+HAS_SLAVES = {"replicated": 2, "lag": 2}
+MAY_BE_ZERO = re.compile("memory|bytes|ms$")  # five queues fit into a page; a slave may have everything
 
 
 def small(scratch: Path) -> Settings:
@@ -33,13 +41,15 @@ def test_a_row_measures_each_of_its_cases_and_says_what_was_checked(name: str, t
         results = take_turns(cases, settings)
     assert len(results) == len(cases) > 0
     for result in results:
-        least = 0 if result.case.name.startswith("memory") else 1e-9  # five queues fit into a page
+        least = 0 if MAY_BE_ZERO.search(f"{result.case.name} {result.case.unit}") else 1e-9
         assert len(result.figures) == 1 and result.median >= least, result.case.name
         assert result.case.how and result.case.unit
     if name in HAS_MESSAGES:
         told = [pair for result in results for pair in equations(result.checked)]
         assert told, f"no case of {name} says that dispatch had caught up"
         assert all(sent == there for sent, there in told), told
+    on_slaves = [result for result in results if "in the slave's queues" in result.checked]
+    assert len(on_slaves) == HAS_SLAVES.get(name, 0), "who has a slave says what the slave has"
     assert not list(tmp_path.iterdir()), "a row leaves nothing behind"
 
 
@@ -127,6 +137,89 @@ def test_a_pull_that_brings_other_messages_is_noticed() -> None:
     reply = RemotingCommand(0, {"nextBeginOffset": "2"}, bytes(log.data))
     with pytest.raises(load.Fault, match="queue 0 from 0: other messages came"):
         load.received(load.Job("", 1, "pull"), reply, [0], 0)
+
+
+# ---------------------------------------------------------------- slaves
+
+
+class Told(load.Wire):
+    """A wire to a broker whose answers are known: the end of its one queue, and of its log."""
+
+    def __init__(self, queue_end: int, log_end: int) -> None:
+        body = json.dumps({"table": {"commitLogMaxOffset": str(log_end)}}).encode()
+        self.answers = [RemotingCommand(0, {"offset": str(queue_end)}), RemotingCommand(0, {}, body)]
+
+    def ask(self, code: int, header: object) -> RemotingCommand:
+        """The answers do not depend on how often is asked."""
+        return self.answers[code == RequestCode.GET_BROKER_RUNTIME_INFO]
+
+
+@pytest.mark.parametrize(
+    ("there", "end", "words"),
+    [
+        (11, 2_840, "on the slave the queues hold 11 messages, and only 10 were sent"),
+        (9, 2_840, "on the slave the queues hold 9 messages, and 10 were sent"),
+        (10, 2_556, "the slave's log ends at 2,556, its master's at 2,840"),
+    ],
+)
+def test_a_slave_that_has_something_else_makes_no_figure(there: int, end: int, words: str) -> None:
+    master, slave, job = Told(10, 2_840), Told(there, end), load.Job("", 10, queues=1)
+    with pytest.raises(load.Fault, match=words):
+        load.same_at_slave(master, slave, job, wanted=10, timeout_s=0.0)
+
+
+def test_a_lag_is_counted_from_the_masters_answer_to_the_slaves_that_has_reached_it() -> None:
+    master = [Look(0.0, 0.1, 0), Look(1.0, 1.25, 500), Look(2.0, 2.25, 900), Look(9.0, 9.9, 900)]
+    slave = [Look(0.0, 0.2, 0), Look(0.9, 1.0, 400), Look(1.4, 1.6, 450), Look(2.0, 2.125, 900)]
+    found = lags(master, slave)
+    assert found == Lags([875.0, 0.0], [100, 0], 250.0)
+
+
+@pytest.mark.parametrize(
+    ("master", "slave", "words"),
+    [
+        ((500, 500), (0, 500), "did not grow"),
+        ((0, 500), (0, 400), "slave's log ends at 400, its master's at 500"),
+    ],
+)
+def test_a_log_that_never_grew_or_was_never_reached_has_no_lag(
+    master: Sequence[int], slave: Sequence[int], words: str
+) -> None:
+    looks = [[Look(i, i + 0.1, end) for i, end in enumerate(ends)] for ends in (master, slave)]
+    with pytest.raises(BenchFailed, match=words):
+        lags(*looks)
+
+
+def test_a_broker_that_goes_away_while_it_is_watched_makes_no_figure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.close()
+        with (
+            pytest.raises(BenchFailed, match=r"was not watched to the end: .+refused"),
+            watching(address, address),
+        ):
+            pass
+
+
+# ---------------------------------------------------------------- the fault lab
+
+
+def test_a_seed_that_fails_makes_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(scenario: Scenario) -> Outcome:
+        return Outcome(scenario, History(), trouble="Deadlock: nobody moves")
+
+    monkeypatch.setattr(lab, "run_scenario", run)
+    with pytest.raises(load.Fault, match=r'FAILED: trouble: python -m mq.sim run "mixed-pairs seed=0"'):
+        lab.run(lab.Job(3))
+
+
+def test_a_seed_with_two_journals_makes_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = iter("ABCD")
+    monkeypatch.setattr(
+        lab, "run_scenario", lambda scenario: Outcome(scenario, History(), digest=next(digests))
+    )
+    with pytest.raises(load.Fault, match="mixed-pairs seed=0: run twice, its journals differ"):
+        lab.run(lab.Job(3))
 
 
 # ---------------------------------------------------------------- figures

@@ -6,13 +6,15 @@
 The same messages of 1 KB go round-robin to more and more queues: once to the page cache only, and once with
 everything dirty forced to the disk after each 1,000 messages. Claim C03 is that one CommitLog with
 ConsumeQueues stays steady with many topics. Claim C04 is that a log for each partition slows down with many.
-Claim C16 is that the slowing begins past 64 partitions. What the figures say to each is printed from them.
+Claim C16 is that the slowing begins past 64 partitions. What the figures say to each is printed from them,
+with the number of rounds that say so: a claim that half of the rounds deny is on the line.
 
 What always holds: both layouts write the project's own records through its own Disk, one network read of 50
 messages at a time: the partition logs one write for each file concerned, the one log a single write. Files
 are there before the clock runs. Without forces everything is in the page cache when it stops, the queues'
 entries too, although a broker would let most of them wait; with them, all messages are on the disk, and
-entries may wait. A force is `File.sync`, as in the broker.
+entries may wait. A force is `File.sync`, as in the broker. Each run begins with one message in each queue
+and an empty rest: what the run before it wrote has been taken away.
 
 RocketMQ never forces a queue so that a message is safe: the log makes the queues again. So the one log has
 one sync for each force; what it would cost to force its queues as well stands beside it.
@@ -20,12 +22,14 @@ one sync for each force; what it would cost to force its queues as well stands b
 
 import argparse
 import asyncio
+import gc
 import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -44,7 +48,10 @@ from mq.runtime.real import RealDisk
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUEUES = (1, 64, 256, 1_024, 4_096)
 FORCED_QUEUES = QUEUES[:-1]  # between two forces 1,000 queues are touched at most
-MESSAGES, FORCED_MESSAGES, ROUNDS = 40_000, 3_000, 3
+MESSAGES, FORCED_MESSAGES, ROUNDS = 40_000, 2_000, 7
+LONGER = {
+    "one": 5
+}  # one sync for each force is soon over: of so many times the messages the rate is steadier
 BODY_BYTES = 1_024
 READ_MESSAGES = 50  # of one network read: about 50 KB
 FORCE_EVERY = 1_000
@@ -86,6 +93,9 @@ class Layout(Protocol):
     async def force(self) -> None:
         """Make everything durable that a sender was promised."""
 
+    def shorten(self) -> None:
+        """Take away all but the first message of each queue; the files stay."""
+
     def messages(self, queue_id: int) -> list[MessageExt]:
         """What one queue holds, in its order."""
 
@@ -119,6 +129,13 @@ class PartitionLogs:
     async def force(self) -> None:
         dirty, self.dirty = self.dirty, {}
         await asyncio.gather(*[self.logs[queue_id].sync() for queue_id in dirty])
+
+    def shorten(self) -> None:
+        for queue_id, log in enumerate(self.logs):
+            self.ends[queue_id] = encoded_size(TOPIC, bytes(BODY_BYTES), b"", HOST, HOST)
+            self.counts[queue_id] = 1
+            log.set_length(self.ends[queue_id])
+        self.dirty.clear()
 
     def messages(self, queue_id: int) -> list[MessageExt]:
         return decode_records(self.logs[queue_id].read_at(0, self.ends[queue_id]))
@@ -167,6 +184,13 @@ class OneLog:
         file.close()
         await synced
 
+    def shorten(self) -> None:
+        self.settle()
+        for queue in self.queues:
+            queue.cut(1)
+        self.log = CommitLog(self.log.segments)
+        self.log.resume(max(queue.physical_end for queue in self.queues))
+
     def messages(self, queue_id: int) -> list[MessageExt]:
         queue, found = self.queues[queue_id], []
         for queue_offset in range(queue.max_queue_offset):
@@ -194,76 +218,125 @@ LAYOUTS: dict[str, Callable[[Disk, int], Layout]] = {
 
 
 class Run(NamedTuple):
-    """One layout with one number of queues."""
+    """One layout with one number of queues, once."""
 
     records_per_s: float
     syncs_per_force: float
 
 
-async def run(layout: str, queues: int, messages: int, is_forced: bool, folder: str) -> Run:
-    """Write the messages, after one to each queue that is not counted."""
-    disk = CountedDisk(folder)
-    made = LAYOUTS[layout](disk, queues)
-    made.put([(queue_id, bytes(BODY_BYTES)) for queue_id in range(queues)])
-    made.settle()
-    if is_forced:
-        await made.force()
-    reads = network_reads(messages, queues)
-    disk.syncs, forces, waiting = 0, 0, 0
-    began_s = time.perf_counter()
-    for read in reads:
-        made.put(read)
-        waiting += len(read)
-        if is_forced and waiting >= FORCE_EVERY:
+class Standing:
+    """A layout with its files, one message in each queue. Making the files takes longer than any run."""
+
+    def __init__(self, layout: str, queues: int, folder: str) -> None:
+        self.disk = CountedDisk(folder)
+        self.made = LAYOUTS[layout](self.disk, queues)
+        self.made.put([(queue_id, bytes(BODY_BYTES)) for queue_id in range(queues)])
+        self.made.settle()
+
+    async def run(self, reads: Sequence[Sequence[tuple[int, bytes]]], is_forced: bool) -> Run:
+        """Write the messages of these network reads by the clock, and then take them away."""
+        made, forces, waiting = self.made, 0, 0
+        if is_forced:
             await made.force()
-            forces, waiting = forces + 1, 0
-    if not is_forced:
-        made.settle()
-    elif waiting:
-        await made.force()
-        forces += 1
-    seconds = time.perf_counter() - began_s
-    made.close()
-    disk.close()
-    return Run(messages / seconds, disk.syncs / forces if forces else 0.0)
+        self.disk.syncs = 0
+        gc.collect()
+        began_s = time.perf_counter()
+        for read in reads:
+            made.put(read)
+            waiting += len(read)
+            if is_forced and waiting >= FORCE_EVERY:
+                await made.force()
+                forces, waiting = forces + 1, 0
+        if not is_forced:
+            made.settle()
+        elif waiting:
+            await made.force()
+            forces += 1
+        seconds = time.perf_counter() - began_s
+        syncs = self.disk.syncs
+        made.shorten()
+        return Run(sum(map(len, reads)) / seconds, syncs / forces if forces else 0.0)
+
+    def close(self) -> None:
+        """Give the files back."""
+        self.made.close()
+        self.disk.close()
 
 
 def network_reads(messages: int, queues: int) -> list[list[tuple[int, bytes]]]:
     """Round-robin over the queues; each body begins with its message's number."""
-    made = [(i % queues, i.to_bytes(8, "big") + bytes(BODY_BYTES - 8)) for i in range(messages)]
+    made = [(i % queues, body) for i, body in enumerate(_bodies(messages))]
     return [made[start : start + READ_MESSAGES] for start in range(0, messages, READ_MESSAGES)]
 
 
+@cache
+def _bodies(messages: int) -> list[bytes]:
+    return [i.to_bytes(8, "big") + bytes(BODY_BYTES - 8) for i in range(messages)]
+
+
 class Figures(NamedTuple):
-    """Medians over the rounds; `kept` is the rate divided by that of one queue in the same round."""
+    """Medians, and what each round kept: its rate divided by that of the fewest queues in this round."""
 
     records_per_s: float
-    kept: float
+    rounds_kept: tuple[float, ...]
     syncs_per_force: float
 
+    @property
+    def kept(self) -> float:
+        """The median."""
+        return statistics.median(self.rounds_kept)
 
-Table = Mapping[tuple[str, int], Figures]
-"""By layout and number of queues."""
+
+Turn = tuple[str, int]
+"""Layout and number of queues."""
+Runs = dict[Turn, list[Run]]
+Table = Mapping[Turn, Figures]
 
 
-def experiment(
-    layouts: Iterable[str], sizes: Sequence[int], messages: int, forced: bool, rounds: int
-) -> Table:
-    """All layouts with all numbers of queues, in turns."""
-    _allow_files(max(sizes) + 64)
-    turns = [(layout, queues) for queues in sizes for layout in layouts]
-    runs: dict[tuple[str, int], list[Run]] = {turn: [] for turn in turns}
+def experiment(messages: Mapping[str, int], sizes: Sequence[int], is_forced: bool, rounds: int) -> Table:
+    """All layouts with all numbers of queues, in turns. `messages`: of a run, by layout."""
+    turns = [(layout, queues) for queues in sizes for layout in messages]
+    _allow_files(sum(queues for _, queues in turns) + 64)
     (ROOT / "build").mkdir(exist_ok=True)
-    for _ in range(rounds):
-        for layout, queues in turns:
-            with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
-                runs[layout, queues].append(asyncio.run(run(layout, queues, messages, forced, folder)))
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+        return table(asyncio.run(_all_runs(turns, messages, is_forced, rounds, Path(folder))))
+
+
+def page_cache_only(messages: int, rounds: int) -> Table:
+    """The first half."""
+    return experiment(dict.fromkeys(("logs", "one"), messages), QUEUES, False, rounds)
+
+
+def with_forces(messages: int, rounds: int) -> Table:
+    """The second half."""
+    of_run = {layout: max(messages, FORCE_EVERY) * LONGER.get(layout, 1) for layout in LAYOUTS}
+    return experiment(of_run, FORCED_QUEUES, True, rounds)
+
+
+async def _all_runs(
+    turns: Sequence[Turn], messages: Mapping[str, int], is_forced: bool, rounds: int, folder: Path
+) -> Runs:
+    """By turn, the runs of all rounds. The first round only warms up."""
+    standing = {turn: Standing(*turn, str(folder / f"{turn[0]}-{turn[1]}")) for turn in turns}
+    reads = {turn: network_reads(messages[turn[0]], turn[1]) for turn in turns}
+    runs: Runs = {turn: [] for turn in turns}
+    for _ in range(rounds + 1):
+        for turn in turns:
+            runs[turn].append(await standing[turn].run(reads[turn], is_forced))
+    for one in standing.values():
+        one.close()
+    return {turn: found[1:] for turn, found in runs.items()}
+
+
+def table(runs: Runs) -> Table:
+    """The figures. The first number of queues is what the others are compared with."""
+    fewest = next(queues for _, queues in runs)
     return {
         (layout, queues): Figures(
             statistics.median(each.records_per_s for each in found),
-            statistics.median(
+            tuple(
                 each.records_per_s / base.records_per_s
-                for each, base in zip(found, runs[layout, sizes[0]], strict=True)
+                for each, base in zip(found, runs[layout, fewest], strict=True)
             ),
             statistics.median(each.syncs_per_force for each in found),
         )
@@ -285,23 +358,40 @@ def verdicts(cached: Table, forced: Table) -> list[str]:
     """A sentence for each claim, from the figures."""
     few, many = min(queues for _, queues in forced), max(queues for _, queues in forced)
     most = max(queues for _, queues in cached)
-    logs, one = cached["logs", most].kept, cached["one", most].kept
+    logs, one = cached["logs", most], cached["one", most]
     forced_logs, forced_one = forced["logs", many], forced["one", many]
     faster = forced_one.records_per_s / forced_logs.records_per_s
-    step = cached["logs", 256].kept / cached["logs", 64].kept
+    at_64, at_256 = cached["logs", 64], cached["logs", 256]
+    steps = [after / before for before, after in zip(at_64.rounds_kept, at_256.rounds_kept, strict=True)]
     return [
-        f"C03, one log is steady with many queues: {_yes(forced_one.kept >= STEADY)} when it is forced, it "
-        f"keeps {forced_one.kept:.2f} of its rate with {many:,}; {_yes(one >= STEADY)} in the page cache "
-        f"alone, {one:.2f} with {most:,}.",
-        f"C04, a log for each partition slows down with many: {_yes(forced_logs.kept < STEADY)} when they "
+        f"C03, one log is steady with many queues: {_votes(_are_steady(forced_one))} when it is forced, it "
+        f"keeps {forced_one.kept:.2f} of its rate with {many:,}; {_votes(_are_steady(one))} in the page "
+        f"cache alone, {one.kept:.2f} with {most:,}.",
+        f"C04, a log for each partition slows down with many: {_votes(_are_slower(forced_logs))} when they "
         f"are forced, they keep {forced_logs.kept:.2f} with {many:,}, where "
         f"{forced_logs.syncs_per_force:,.0f} syncs stand against {forced_one.syncs_per_force:,.0f} and one "
-        f"log is {faster:,.1f} times as fast; {_yes(logs < STEADY)} in the page cache alone, {logs:.2f} with "
-        f"{most:,}, where one log with queues keeps {one:.2f}: {_files_matter(logs, one)}.",
-        f"C16, the slowing begins past 64 partitions: {_yes(step < STEP)} in the page cache alone, where "
-        f"they keep {step:.2f} of their rate from 64 to 256, and {cached['logs', 64].kept:.2f} from "
-        f"{few:,} to 64; {forced['logs', 64].kept:.2f} from {few:,} to 64 when they are forced.",
+        f"log is {faster:,.1f} times as fast; {_votes(_are_slower(logs))} in the page cache alone, "
+        f"{logs.kept:.2f} with {most:,}, where one log with queues keeps {one.kept:.2f}: "
+        f"{_files_matter(logs.kept, one.kept)}.",
+        f"C16, the slowing begins past 64 partitions: {_votes([step < STEP for step in steps])} in the page "
+        f"cache alone, where they keep {statistics.median(steps):.2f} of their rate from 64 to 256, and "
+        f"{at_64.kept:.2f} from {few:,} to 64; {forced['logs', 64].kept:.2f} from {few:,} to 64 when they "
+        "are forced.",
     ]
+
+
+def _are_steady(figures: Figures) -> list[bool]:
+    return [kept >= STEADY for kept in figures.rounds_kept]
+
+
+def _are_slower(figures: Figures) -> list[bool]:
+    return [kept < STEADY for kept in figures.rounds_kept]
+
+
+def _votes(rounds: Sequence[bool]) -> str:
+    """`yes in 6 of 7 rounds`"""
+    says = sum(rounds) * 2 > len(rounds)
+    return f"{'yes' if says else 'no'} in {rounds.count(says)} of {len(rounds)} rounds"
 
 
 def _files_matter(logs_kept: float, one_kept: float) -> str:
@@ -310,22 +400,20 @@ def _files_matter(logs_kept: float, one_kept: float) -> str:
     return "having a file for each costs more than an array for each"
 
 
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"
-
-
 def measure() -> dict[str, object]:
     """Records a second, what is kept of them, syncs for each force."""
-    cached = experiment(["logs", "one"], QUEUES, MESSAGES, False, ROUNDS)
-    forced = experiment(LAYOUTS, FORCED_QUEUES, FORCED_MESSAGES, True, ROUNDS)
+    cached, forced = page_cache_only(MESSAGES, ROUNDS), with_forces(FORCED_MESSAGES, ROUNDS)
     figures: dict[str, object] = {
-        "messages": MESSAGES, "forced_messages": FORCED_MESSAGES, "body_bytes": BODY_BYTES,
+        "messages": MESSAGES, "forced_messages": FORCED_MESSAGES,
+        "forced_messages_one": FORCED_MESSAGES * LONGER["one"], "body_bytes": BODY_BYTES,
         "force_every": FORCE_EVERY, "rounds": ROUNDS, "queues": QUEUES,
     }  # fmt: skip
     for word, table in (("", cached), ("forced_", forced)):
         for (layout, queues), found in table.items():
             figures[f"{queues}_{layout}_{word}per_s"] = round(found.records_per_s)
             figures[f"{queues}_{layout}_{word}kept"] = round(found.kept, 2)
+            spread = [round(kept, 2) for kept in (min(found.rounds_kept), max(found.rounds_kept))]
+            figures[f"{queues}_{layout}_{word}kept_min_max"] = spread
             if word:
                 figures[f"{queues}_{layout}_syncs_per_force"] = round(found.syncs_per_force)
     return figures
@@ -364,11 +452,12 @@ def main(arguments: list[str]) -> int:
     """Measure and show."""
     parser = argparse.ArgumentParser(prog="python -m chapters.ch03_consumequeue.layout")
     parser.add_argument("--messages", type=int, default=MESSAGES, help="to the page cache, each run")
-    parser.add_argument("--forced", type=int, default=FORCED_MESSAGES, help="each run that forces")
+    parser.add_argument(
+        "--forced", type=int, default=FORCED_MESSAGES, help="each run that forces; one log: five times"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="in which all runs take turns")
     options = parser.parse_args(arguments)
-    cached = experiment(["logs", "one"], QUEUES, options.messages, False, options.rounds)
-    show(cached, experiment(LAYOUTS, FORCED_QUEUES, max(options.forced, FORCE_EVERY), True, options.rounds))
+    show(page_cache_only(options.messages, options.rounds), with_forces(options.forced, options.rounds))
     return 0
 
 

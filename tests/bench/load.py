@@ -10,6 +10,8 @@ What always holds:
   fault and no figure.
 * The clock stops when the queues hold what was sent: the sum of their maximum offsets has grown by as many
   messages. How long that took after the last answer is told.
+* If the job names a slave, there is no figure before its queues hold as much, too, and its log ends where its
+  master's does; that is waited for when the clock has stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -65,13 +68,15 @@ class Job:
     """Of a pull: "bytes" (counted), "records" (decoded), "properties" (and their map made)."""
     has_queues: bool = True
     """Whether there are queues whose ends can be asked for. The echo has none."""
+    slave: str = ""
+    """Of a send: the address of the slave that must have everything afterwards."""
 
 
 class Wire:
     """A connected socket, read as bytes that end with a whole frame."""
 
-    def __init__(self, connected: socket.socket, timeout_s: float = TIMEOUT_S) -> None:
-        self.socket = connected
+    def __init__(self, made: socket.socket, timeout_s: float = TIMEOUT_S) -> None:
+        self.socket = made
         self.socket.settimeout(timeout_s)
         self._rest = b""
 
@@ -100,6 +105,15 @@ class Wire:
         if answer.code != 0:
             raise Fault(f"request {code} was answered with code {answer.code}: {answer.remark}")
         return answer
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Wire]:
+    """A connection of its own to `host:port`. Raises OSError."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), TIMEOUT_S) as made:
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield Wire(made)
 
 
 def frame_bounds(data: bytes) -> list[int]:
@@ -199,6 +213,31 @@ def caught_up(wire: Wire, job: Job, wanted: int, timeout_s: float = TIMEOUT_S) -
     return f"{(time.perf_counter() - began_s) * 1000:.0f} ms after the last answer"
 
 
+@dataclass(frozen=True)
+class NoFields:
+    """The header of a request that has none."""
+
+
+def log_end(wire: Wire) -> int:
+    """The physical offset at which the broker's log ends: code 28, as an operator's tool asks."""
+    answer = wire.ask(RequestCode.GET_BROKER_RUNTIME_INFO, NoFields())
+    return int(json.loads(answer.body)["table"]["commitLogMaxOffset"])
+
+
+def same_at_slave(master: Wire, slave: Wire, job: Job, wanted: int, timeout_s: float = TIMEOUT_S) -> str:
+    """Wait until the slave's queues hold `wanted` messages, too; returns that in words. Raises Fault."""
+    began_s = time.perf_counter()
+    try:
+        caught_up(slave, job, wanted, timeout_s)
+    except Fault as fault:
+        raise Fault(f"on the slave {fault}") from None
+    later_ms = (time.perf_counter() - began_s) * 1000
+    ends = log_end(master), log_end(slave)
+    if ends[0] != ends[1]:
+        raise Fault(f"the slave's log ends at {ends[1]:,}, its master's at {ends[0]:,}")
+    return f"in the slave's queues {later_ms:.0f} ms later, both logs end at {ends[0]:,}"
+
+
 def send(wire: Wire, job: Job) -> dict[str, Any]:
     """Sends as many messages as the job says."""
     before = 0
@@ -212,7 +251,12 @@ def send(wire: Wire, job: Job) -> dict[str, Any]:
     if job.has_queues:
         later = caught_up(wire, job, before + messages)
         checked = f"{messages:,} sent = {messages:,} in the queues, {later}"
-    return {"seconds": time.perf_counter() - began_s, "messages": messages, "checked": checked}
+    seconds = time.perf_counter() - began_s
+    if job.slave:
+        with connected(job.slave) as slave:
+            told = same_at_slave(wire, slave, job, before + messages)
+            checked += f"; {messages:,} sent = {messages:,} {told}"
+    return {"seconds": seconds, "messages": messages, "checked": checked}
 
 
 def pull(wire: Wire, job: Job) -> dict[str, Any]:
@@ -266,10 +310,8 @@ def received(job: Job, answer: RemotingCommand, at: list[int], queue_id: int) ->
 
 def run(job: Job) -> dict[str, Any]:
     """Do the job over one connection of its own. Raises Fault, OSError."""
-    host, _, port = job.address.rpartition(":")
-    with socket.create_connection((host, int(port)), TIMEOUT_S) as connected:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return {"send": send, "pull": pull}[job.kind](Wire(connected), job)
+    with connected(job.address) as wire:
+        return {"send": send, "pull": pull}[job.kind](wire, job)
 
 
 def main(arguments: Sequence[str]) -> int:

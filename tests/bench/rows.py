@@ -6,8 +6,10 @@ because a figure without them says nothing.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from typing import Any
 from tests.bench import machine
 from tests.bench.inside import TO_A_WRITE
 from tests.bench.inside import Job as InsideJob
+from tests.bench.lab import Job as LabJob
+from tests.bench.lag import lags, watching
 from tests.bench.load import Job as LoadJob
 from tests.bench.measuring import BenchFailed, Case, Row, Sample, Settings, rate
 from tests.bench.own import Job as OwnJob
-from tests.bench.servers import child, echo, folder, our_broker, our_namesrv, real_broker
+from tests.bench.servers import child, echo, folder, our_broker, our_namesrv, our_pair, real_broker
 from tests.interop.real import VERSION
 
 WINDOWS = (64, 256)
@@ -29,6 +33,8 @@ REAL_WARM_UPS = 4  # its JVM compiles what is hot, and is not hot at once
 LEAN = "lean client, one connection"
 READS = {"bytes": "bytes counted", "records": "decoded", "properties": "decoded, with properties"}
 NO_INDEX = {"messageIndexEnable": "false"}
+REPLICATED = ("ASYNC_MASTER", "SYNC_MASTER")
+STORY, SEEDS_PER_S = "mixed-pairs", 4
 
 
 def _sample(job: LoadJob | OwnJob, amount: int) -> Sample:
@@ -200,6 +206,94 @@ def opening(settings: Settings) -> Iterator[Sequence[Case]]:
         ]
 
 
+@contextmanager
+def replicated(settings: Settings) -> Iterator[Sequence[Case]]:
+    """Single sends over one TCP connection, with and without a slave"""
+    window = WINDOWS[-1]
+    how = (
+        f"{LEAN}, window {window}, body 100 B, KEYS UNIQ_KEY TAGS, 8 queues; ASYNC_FLUSH; "
+        "client, master and slave share the cores"
+    )
+    with ExitStack() as stack:
+        namesrv = stack.enter_context(our_namesrv())
+        alone = stack.enter_context(our_broker(settings.scratch, namesrv, "brokerName=alone"))
+        base = "ASYNC_MASTER, no slave"
+        cases = [Case(base, "sends/s", how, partial(_sample, LoadJob(alone, 0, window=window)))]
+        for role in REPLICATED:
+            master, slave = stack.enter_context(our_pair(settings.scratch, namesrv, role))
+            job = LoadJob(master, 0, window=window, slave=slave)
+            cases.append(Case(f"{role}, one slave", "sends/s", how, partial(_sample, job), base))
+        yield cases
+
+
+@contextmanager
+def lag(settings: Settings) -> Iterator[Sequence[Case]]:
+    """How far a slave is behind its master under load"""
+    window = WINDOWS[-1]
+    with ExitStack() as stack:
+        namesrv = stack.enter_context(our_namesrv())
+        cases: list[Case] = []
+        for role in REPLICATED:
+            pair = stack.enter_context(our_pair(settings.scratch, namesrv, role))
+            cases += _lag_cases(role, LoadJob(pair[0], 0, window=window, slave=pair[1]))
+        yield cases
+
+
+def _lag_cases(role: str, job: LoadJob) -> list[Case]:
+    """Median and most, in ms and in bytes. The first case measures for all four."""
+    of_run: dict[tuple[str, str], Sample] = {}
+    sends = f"{LEAN} that sends at window {job.window}"
+    asked = "both asked for the end of their logs (code 28)"
+    how = {
+        "ms": f"{sends}; {asked}: from the master's answer to the slave's first that has reached it",
+        "bytes": "in the same runs: by how much an answer of the master was ahead of the slave's newest",
+    }
+    names = [(word, unit) for unit in how for word in ("median", "most")]
+
+    def run(name: tuple[str, str], amount: int) -> Sample:
+        if name == names[0]:
+            with watching(job.address, job.slave) as (master, slave):
+                sample = _sample(job, amount)
+            found = lags(master.looks, slave.looks)
+            words = f"{sample.checked}; {len(found.ms):,} looks, a question took {found.question_ms:.1f} ms"
+            figures = [
+                statistics.median(found.ms),
+                max(found.ms),
+                statistics.median(found.bytes),
+                max(found.bytes),
+            ]
+            for each, figure in zip(names, figures, strict=True):
+                of_run[each] = Sample(figure, sample.amount, sample.seconds, words if each == name else "")
+        return of_run[name]
+
+    first, *others = [
+        Case(f"{role}: {word} lag", unit, how[unit], partial(run, (word, unit))) for word, unit in names
+    ]
+    return [first, *[replace(case, warm_ups=0, is_sized=False) for case in others]]
+
+
+@contextmanager
+def simulator(settings: Settings) -> Iterator[Sequence[Case]]:
+    """The fault lab in the virtual world: one process, one core"""
+    seeds = max(int(settings.seconds * SEEDS_PER_S), 1)
+    told: dict[str, Any] = {}
+
+    def steps(_: int) -> Sample:
+        told.update(child(LabJob(seeds, STORY)))
+        return rate(told["steps"], told["seconds"], told["checked"])
+
+    def per_minute(_: int) -> Sample:
+        return rate(seeds, told["seconds"] / 60, "in the same runs")
+
+    how = (
+        f"story {STORY}, its first seeds: NameServers, masters, slaves, clients and a storm of faults; judged"
+    )
+    yield [
+        Case("steps of the virtual loop", "steps/s", how, steps, warm_ups=0, is_sized=False),
+        Case("seeds, run and judged", "seeds/min", how, per_minute, warm_ups=0, is_sized=False),
+    ]
+
+
 ROWS: dict[str, Row] = {
     "machine": machine.row,
     "append": append,
@@ -209,5 +303,8 @@ ROWS: dict[str, Row] = {
     "queues": queues,
     "recovery": recovery,
     "opening": opening,
+    "replicated": replicated,
+    "lag": lag,
+    "simulator": simulator,
 }
 """By the name that `--only` takes, in the order in which they run."""

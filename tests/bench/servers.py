@@ -13,13 +13,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tests.bench.inside import Job as InsideJob
+from tests.bench.lab import Job as LabJob
 from tests.bench.load import Job as LoadJob
 from tests.bench.measuring import BenchFailed
 from tests.bench.own import Job as OwnJob
@@ -29,11 +31,15 @@ from tests.interop.processes import BUILD, ROOT, ProgramFailed, Server, running
 JOB_S = 300
 # As its own start script has them, with a heap for this machine. The interop suite's are for a quick start.
 REAL_JVM = ["-server", "-Xms2g", "-Xmx2g", "-XX:+UseG1GC", "-XX:MaxDirectMemorySize=2g"]
-MODULES = {LoadJob: "tests.bench.load", OwnJob: "tests.bench.own", InsideJob: "tests.bench.inside"}
+JOIN_S = 30
+MODULES = {
+    LoadJob: "tests.bench.load", OwnJob: "tests.bench.own", InsideJob: "tests.bench.inside",
+    LabJob: "tests.bench.lab",
+}  # fmt: skip
 _numbers = itertools.count()
 
 
-def child(job: LoadJob | OwnJob | InsideJob) -> dict[str, Any]:
+def child(job: LoadJob | OwnJob | InsideJob | LabJob) -> dict[str, Any]:
     """Run a job in a process of its own; returns what it told. Raises BenchFailed."""
     command = [sys.executable, "-m", MODULES[type(job)], json.dumps(asdict(job))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=JOB_S, check=False)
@@ -76,6 +82,24 @@ def our_broker(scratch: Path, namesrv: str, *settings: str) -> Iterator[str]:
         words += [word for setting in settings for word in ("--set", setting)]
         with _running("our broker", words, r" ready at ([^\s,]+)") as address:
             yield address
+
+
+@contextmanager
+def our_pair(scratch: Path, namesrv: str, role: str) -> Iterator[tuple[str, str]]:
+    """A master in a role, and its slave, which has joined and has everything; gives both addresses."""
+    name = f"brokerName={role}"
+    with ExitStack() as stack:
+        master = stack.enter_context(our_broker(scratch, namesrv, name, f"brokerRole={role}"))
+        slave = stack.enter_context(our_broker(scratch, namesrv, name, "brokerRole=SLAVE", "brokerId=1"))
+        deadline_s = time.monotonic() + JOIN_S
+        while True:
+            try:
+                child(LoadJob(master, 64, slave=slave))
+                break
+            except BenchFailed as failure:  # a SYNC_MASTER refuses to promise before its slave has joined
+                if "code 11" not in str(failure) or time.monotonic() > deadline_s:
+                    raise
+        yield master, slave
 
 
 @contextmanager
