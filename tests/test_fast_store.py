@@ -19,10 +19,12 @@ from mq.commitlog.fastappend import FastAppender
 from mq.commitlog.fastproperties import PropertyReader, is_time_to_learn
 from mq.commitlog.fastrecord import decode_all
 from mq.commitlog.hosts import encode_host
-from mq.commitlog.legal import is_surely_legal, why_illegal
+from mq.commitlog.legal import is_surely_legal, sure_body_bytes, why_illegal
+from mq.commitlog.log import CommitLog
 from mq.commitlog.message import decode_properties
 from mq.commitlog.put import AppendResult, DispatchRequest, InnerMessage, Words, words_of
 from mq.commitlog.record import MessageExt, RecordError, decode_record, encode_record
+from mq.commitlog.segments import Segments
 from mq.commitlog.store import MessageStore
 from mq.consumequeue.fastindex import KeyHashes
 from mq.consumequeue.fastpull import fast_get_message
@@ -136,13 +138,13 @@ def test_at_a_segments_end_the_fast_appender_keeps_the_room_that_a_blank_mark_ne
         assert outcomes[0] == outcomes[1]
 
 
-@given(inner_messages(), st.integers(1, 3000), st.integers(4096, 6000))
+@given(inner_messages(), st.integers(1, 3000), st.integers(33_000, 36_000))
 @settings(max_examples=150)
 def test_a_message_that_is_surely_legal_is_legal(
     make: Callable[[], InnerMessage], most_body_bytes: int, segment_bytes: int
 ) -> None:
     config = MessageStoreConfig(max_message_size=most_body_bytes, mapped_file_size_commit_log=segment_bytes)
-    if is_surely_legal(make(), config):
+    if is_surely_legal(make(), sure_body_bytes(config)):
         assert why_illegal(make(), config) is None
 
 
@@ -151,12 +153,28 @@ def test_characters_are_counted_as_the_bytes_that_they_may_take(topic: str, text
     for parts in (None, [(0, b"", text)]):
         message = InnerMessage(topic, 0, b"", None, text, 1, BORN_HOST, STORE_HOST, parts=parts)
         assert why_illegal(message, MessageStoreConfig()) is not None
-        assert not is_surely_legal(message, MessageStoreConfig())
+        assert not is_surely_legal(message, sure_body_bytes(MessageStoreConfig()))
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_the_longest_body_that_surely_fits_fits_with_the_longest_of_everything_else(is_batch: bool) -> None:
+    config = MessageStoreConfig(mapped_file_size_commit_log=40_000)
+    most, text = sure_body_bytes(config), "a" * (32_767 // 4)
+    for body_bytes, is_sure in ((most, True), (most + 1, False)):
+        parts = [(0, bytes(body_bytes - 1), text), (0, b"1", text)] if is_batch else None
+        body = b"" if is_batch else bytes(body_bytes)
+        message = InnerMessage("t" * 31, 0, body, None, text, 1, BORN_HOST, STORE_HOST, parts=parts)
+        assert is_surely_legal(message, most) is is_sure
+        assert not is_sure or why_illegal(message, config) is None
+    with Simulation() as sim:
+        log = CommitLog(Segments(sim.node("b").disk, "commitlog", 40_000))
+        worst = InnerMessage("航" * 42, 0, bytes(most), None, "a" * 32_767, 1, b"1" * 20, b"2" * 20)
+        assert Appender(log, []).append(worst, 1).size <= 40_000 - 8
 
 
 def test_the_usual_message_is_surely_legal() -> None:
     message = InnerMessage("flights", 0, bytes(100), None, PROPERTIES, 1, BORN_HOST, STORE_HOST)
-    assert is_surely_legal(message, MessageStoreConfig())
+    assert is_surely_legal(message, sure_body_bytes(MessageStoreConfig()))
 
 
 @given(st.lists(TEXTS, max_size=40))

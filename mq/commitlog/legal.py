@@ -8,31 +8,27 @@ from mq.commitlog.put import AppendResult, InnerMessage, PutStatus
 from mq.commitlog.record import MAX_OVERHEAD_BYTES, MAX_PROPERTIES_BYTES, MAX_TOPIC_BYTES
 
 MOST_UTF8_BYTES = 4  # of one character
+SURE_TOPIC, SURE_TEXT = MAX_TOPIC_BYTES // MOST_UTF8_BYTES, MAX_PROPERTIES_BYTES // MOST_UTF8_BYTES
 
 
-def is_surely_legal(message: InnerMessage, config: MessageStoreConfig) -> bool:
-    """Whether `why_illegal` would find nothing, by counting characters: most are far from any limit."""
-    if message.parts is None:
-        body_bytes = largest = len(message.body)
-        characters = len(message.properties_text)
-    else:
-        body_bytes = largest = characters = 0
-        for _, body, properties_text in message.parts:
-            length = len(body)
-            body_bytes += length
-            if length > largest:
-                largest = length
-            if len(properties_text) > characters:
-                characters = len(properties_text)
+def sure_body_bytes(config: MessageStoreConfig) -> int:
+    """So long a body fits, whatever topic and properties stand beside it. Below 0: none does for sure."""
+    in_segment = config.mapped_file_size_commit_log - MAX_PROPERTIES_BYTES - MAX_OVERHEAD_BYTES
+    return min(config.max_message_size, in_segment)
+
+
+def is_surely_legal(message: InnerMessage, most_body_bytes: int) -> bool:
+    """Whether `why_illegal` would find nothing: most messages are far from every limit.
+
+    `most_body_bytes` is what `sure_body_bytes` says. Characters are counted, as if each took four bytes.
+    """
+    body_bytes, characters = len(message.body), len(message.properties_text)
+    if message.parts is not None:
         if not message.parts:
             return False
-    most_bytes = MOST_UTF8_BYTES * characters
-    return (
-        MOST_UTF8_BYTES * len(message.topic) <= MAX_TOPIC_BYTES
-        and body_bytes <= config.max_message_size
-        and most_bytes <= MAX_PROPERTIES_BYTES
-        and largest + most_bytes + MAX_OVERHEAD_BYTES <= config.mapped_file_size_commit_log
-    )
+        body_bytes = sum([len(body) for _, body, _ in message.parts])
+        characters = max([len(text) for _, _, text in message.parts])
+    return body_bytes <= most_body_bytes and characters <= SURE_TEXT and len(message.topic) <= SURE_TOPIC
 
 
 def why_illegal(message: InnerMessage, config: MessageStoreConfig) -> AppendResult | None:

@@ -24,7 +24,7 @@ from mq.commitlog.config import MessageStoreConfig
 from mq.commitlog.fastappend import FastAppender
 from mq.commitlog.flush import FlushDiskType, Flusher, GroupCommit
 from mq.commitlog.housekeeping import Housekeeping
-from mq.commitlog.legal import is_surely_legal, why_illegal
+from mq.commitlog.legal import is_surely_legal, sure_body_bytes, why_illegal
 from mq.commitlog.load import load_segments
 from mq.commitlog.log import CommitLog
 from mq.commitlog.put import AppendResult, Dispatcher, InnerMessage, PutStatus
@@ -65,6 +65,7 @@ class MessageStore:
         self.flusher = Flusher(node, self.log, self._poison)
         self.dispatch_from = 0  # where this start began to dispatch
         self.refusal = "the store is not open"  # why nothing can be put; empty when it can
+        self._sure_body_bytes = sure_body_bytes(config)
         self._appender: Appender = FastAppender(self.log, self.dispatchers)
         self._waiting: list[tuple[AppendResult, Done]] = []
         self._begin = 0  # where the records collected since the last write begin
@@ -157,7 +158,7 @@ class MessageStore:
         if self.refusal:
             done(AppendResult(PutStatus.SERVICE_NOT_AVAILABLE, self.refusal))
             return
-        if not is_surely_legal(message, self.config):
+        if not is_surely_legal(message, self._sure_body_bytes):
             illegal = why_illegal(message, self.config)
             if illegal is not None:
                 done(illegal)
