@@ -20,9 +20,10 @@ from pathlib import Path
 from rich.console import Console
 
 from chapters.lab_journal import focus_of, observe
+from chapters.lab_layout import MOST_EVENTS
 from chapters.lab_replay import MOST_LINES, Replay
 from chapters.lab_report import report
-from chapters.spacetime import MOST_EVENTS, draw
+from chapters.spacetime import draw
 from mq.sim.__main__ import listing
 from mq.sim.lab import Outcome, shrink
 from mq.sim.lab import run as rerun

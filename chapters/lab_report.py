@@ -34,6 +34,7 @@ code{overflow-wrap:anywhere}
 pre{overflow-x:auto;padding:.6rem;background:var(--fill);border:1px solid var(--line);border-radius:4px}
 pre.wrap{white-space:pre-wrap;overflow-wrap:anywhere}
 pre mark{background:none;color:inherit;font-weight:700}
+pre span{display:block;white-space:pre-wrap;overflow-wrap:anywhere;padding-left:2em;text-indent:-2em}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px}
 td,th{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top}
 td.number{text-align:right}.dim{color:var(--dim)}
@@ -84,7 +85,9 @@ def report(outcome: Outcome, tale: Tale, first: str = "") -> str:
 def _verdict(outcome: Outcome) -> Iterator[str]:
     history = outcome.history
     yield f"<h1>{text(outcome.verdict())}</h1>"
-    yield f'<p class="dim">Promise: {text(history.flush)}, replication {text(history.replication)}.</p>'
+    promise = f"Promise: {history.flush}, replication {history.replication}."
+    faults = [f"{line[0].upper()}{line[1:]}." for line in outcome.befell()]
+    yield f'<p class="dim">{text(" ".join([promise, *faults]))}</p>'
     if outcome.trouble:
         yield f'<h2>It did not come to its end</h2><pre class="wrap">{_lines(outcome.trouble)}</pre>'
     yield from _sentences("What must not happen, and did", outcome.anomalies)
@@ -195,10 +198,10 @@ def _excerpts(outcome: Outcome, tale: Tale) -> Iterator[str]:
         first, last = max(0, index - AROUND), min(len(tale.events), index + AROUND + 1)
         lines = [f"… {tale.forgotten + first} events before …"] * (tale.forgotten + first > 0)
         for i in range(first, last):
-            line = text(tale.events[i].text())
+            line = text(tale.events[i].text().strip())
             lines.append(f"<mark>{line}</mark>" if i == index else line)
         lines += [f"… {len(tale.events) - last} events after …"] * (last < len(tale.events))
-        excerpt = "\n".join(lines)
+        excerpt = "".join(f"<span>{line}</span>" for line in lines)  # each wraps on a narrow page
         yield f"<p>Around {clock(tale.times[index])} s (the line in bold):</p><pre>{excerpt}</pre>"
     if tale.forgotten:
         yield f"<p>The journal was too long: its first {tale.forgotten} events were not kept.</p>"

@@ -1,7 +1,11 @@
 """An event of a journal in words that fit on a line and are safe to show: for diagram, replay and report."""
 
+import re
+
 from chapters.lab_journal import DRIVER, Tale
 from mq.runtime.journal import Event
+
+FILE = re.compile(r"(?<=/)0+(?=[0-9])(?=[0-9]*$)")  # the zeros before a position, as in commitlog/…32768
 
 
 def visible(text: object) -> str:
@@ -40,7 +44,7 @@ def words_of(tale: Tale, index: int) -> str:
 
 
 def _value(node: str, name: str, value: object) -> str:
-    """Names speak for themselves, numbers do not."""
+    """Names speak for themselves, numbers do not; of a file's twenty digits only those that count."""
     if value == node or (name, value) == ("count", 1):
         return ""
-    return value if isinstance(value, str) else f"{name}={value}"
+    return FILE.sub("…", value) if isinstance(value, str) else f"{name}={value}"

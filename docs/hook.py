@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from docs import cards, differences, weave  # noqa: E402  (mkdocs loads this file by its path)
+from docs import cards, differences, found, weave  # noqa: E402  (mkdocs loads this file by its path)
 from docs.weave import BookError  # noqa: E402
 
 SECTIONS = ("trouble", "see-it-work", "build-it", "break-it", "what-it-costs", "real-thing", "your-turn")
@@ -76,6 +76,8 @@ def render(text: str, source: Path, here: str, root: Path = ROOT) -> str:
         text = "\n\n".join([title, cards.card(number, source, root), rest, cards.tail(number, root)])
     if here == "glossary.md":
         text += "\n\n" + cards.glossary_page(root)
+    if here == "found.md":
+        text += "\n\n" + found.page(root)
     if here == "differences.md":
         text += "\n\n" + differences.page(root)
     return text + "\n\n" + cards.tooltips(text, root)

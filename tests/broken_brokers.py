@@ -8,15 +8,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from mq.commitlog.message import PROPERTY_UNIQ_KEY
 from mq.commitlog.put import AppendResult, DispatchRequest, InnerMessage, PutStatus
+from mq.commitlog.reader import LogReader
 from mq.commitlog.store import Done, MessageStore
 from mq.consumequeue.store import QueueStore
 from mq.routing.broker import Broker
 from mq.routing.namesrv import NameServer
 from mq.sim.history import History, Record, Sent
 from mq.sim.lab import Alter
+from mq.sim.node import SimNode
 
 LATE_MS = 300
 EACH = 7  # every so many-th message is treated wrongly
@@ -109,6 +112,35 @@ def counts_from_zero_after_a_restart(broker: Broker) -> None:
     instead(store, "learn_queue_ends", lambda: None)
 
 
+@mistake("lone-async seed=1 6000:kill=a/power 7500:restart=a", "lost", r"lies on no disk \(looked at: a\)")
+def acknowledges_every_seventh_without_storing_it(broker: Broker) -> None:
+    """Power went, so a loss is allowed; but what a log loses is its end, and others lay behind these."""
+    store = broker.part(MessageStore)
+    really_put, count = store.put, Counter[str]()
+
+    def put(message: InnerMessage, done: Done) -> None:
+        count["puts"] += 1
+        if count["puts"] % EACH or message.parts:
+            really_put(message, done)
+            return
+        result = AppendResult(PutStatus.PUT_OK)
+        result.queue_offset = store.next_queue_offset(message.topic, message.queue_id)
+        result.physical_offset, result.physical_offsets = 0, [0]
+        done(result)
+
+    instead(store, "put", put)
+
+
+@mistake("mixed seed=3 28000:kill=a/power 29000:restart=a", "lost", r"at \d{4} ms and lies on no disk")
+def never_syncs(broker: Broker) -> None:
+    """Power went, so a loss is allowed; but not of what is older than eleven seconds."""
+
+    async def sync() -> bool:
+        return True
+
+    instead(broker.part(MessageStore).flusher, "sync", sync)
+
+
 # ---------------------------------------------------------------- storing
 
 
@@ -159,6 +191,47 @@ def changes_a_body(broker: Broker) -> None:
         really_put(message, done)
 
     instead(store, "put", put)
+
+
+@mistake("lone-async seed=1 6000:kill=a/process 6500:restart=a", "visible before commit", r"it was safe$")
+def keeps_the_end_of_its_log_in_a_buffer(broker: Broker) -> None:
+    """As a file object does that nobody flushes: readers are shown what a process death takes away."""
+    segments = broker.part(MessageStore).log.segments
+    really_write, really_read, really_sync = segments.write, segments.read, segments.sync
+    buffered: list[tuple[int, bytes]] = []
+
+    def read(position: int, length: int) -> bytes:
+        found = bytearray(really_read(position, length))
+        for begin, data in buffered:
+            first, last = max(begin, position), min(begin + len(data), position + len(found))
+            if first < last:
+                found[first - position : last - position] = data[first - begin : last - begin]
+        return bytes(found)
+
+    async def sync(*places: int) -> None:
+        for begin, data in buffered:
+            really_write(begin, data)
+        buffered.clear()
+        await really_sync(*places)
+
+    instead(segments, "write", lambda position, data: buffered.append((position, bytes(data))))
+    instead(segments, "read", read)
+    instead(segments, "sync", sync)
+
+
+@mistake("lone-looked seed=1", "resurrected after rollback", r"was gone from the disk of a at \d+ ms, and is")
+def overlooks_its_last_records_in_its_second_life(broker: Broker) -> None:
+    """It goes on before them and does not cut them away: the next life finds them again."""
+    log, life = broker.part(MessageStore).log, cast(SimNode, broker.node).life
+    really_resume = log.resume
+
+    def resume(end: int) -> None:
+        really_resume(end)
+        if life.number == 2:
+            reader = LogReader(log, log.min_offset, end)
+            log.end = log.written_to = [record.physical_offset for record in reader][-3]
+
+    instead(log, "resume", resume)
 
 
 # ---------------------------------------------------------------- following the log
@@ -348,3 +421,14 @@ def slave_mixes_up_two_records(broker: Broker) -> None:
         really_append(physical_offset, re.sub(rb"(UNIQ_KEY.c-000)1", rb"\g<1>2", data))
 
     instead(store, "append_raw", append_raw)
+
+
+@mistake("pair-sync seed=1", "lost", r"lies on no disk \(looked at: a, as\)")
+def does_not_wait_for_its_slave(broker: Broker) -> None:
+    store = broker.part(MessageStore)
+    *others, wait = store.acknowledgers
+
+    def acknowledge(result: AppendResult) -> None:
+        wait(result)  # its slave is sent the bytes all the same
+
+    store.acknowledgers[:] = [*others, acknowledge]

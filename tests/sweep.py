@@ -1,6 +1,6 @@
 """Many seeds of one story, on all cores, until one fails.
 
-    python -m tests.sweep                                   2,000 seeds of each mixed story (make sweep)
+    python -m tests.sweep                                   2,000 seeds of each story of storms (make sweep)
     python -m tests.sweep mixed --seeds 0..2000 --jobs 2    a range of seeds
     python -m tests.sweep mixed --seconds 60                as many as fit
     python -m tests.sweep "mixed seed=7 1200:kill=a"        one scenario, as `python -m mq.sim run` does
@@ -28,7 +28,7 @@ from mq.sim.lab import run, shrink
 from mq.sim.scenario import Scenario, ScenarioError
 from mq.sim.stories import STORIES, story_of
 
-DEFAULT_STORIES = ("mixed", "mixed-pairs")
+DEFAULT_STORIES = ("mixed", "mixed-pairs", "pair-losses")
 DEFAULT_SEEDS = 2_000
 NO_END = 1 << 40
 REPORT = Path("build/sweep/report.html")

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
 
-from docs import cards, differences, hook, weave
+from docs import cards, differences, found, hook, weave
 from tests import book, booksite, golden
 from tests.interop.differences import DELIBERATE
 
@@ -401,3 +402,15 @@ def test_a_dead_link_or_a_missing_symbol_ends_the_build(tmp_path: Path) -> None:
         (root / "docs" / "index.md").write_text(f"# Home\n\n{fault}\n")
         done = build(root / "mkdocs.yml", root / "site")
         assert done.returncode != 0 and sentence in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+# The page of what hunts found.
+
+
+def test_what_hunts_found_is_on_the_site_and_not_written_into_the_page(site: Path) -> None:
+    html = (site / "found" / "index.html").read_text("utf-8")
+    source = (ROOT / "docs" / "found.md").read_text("utf-8")
+    for kind in ("found", "judged", "crash"):
+        for row in found.rows(ROOT, kind):
+            assert row.wrong.split(":")[0] in unescape(html) and row.wrong not in source
+    assert html.count("<table>") == 5

@@ -17,11 +17,12 @@ from rich.console import Console
 
 from chapters import lab
 from chapters.lab_journal import ALIVE, DARK, DEAD, Tale, focus_of, observe
+from chapters.lab_layout import MOST_LANES
 from chapters.lab_replay import Replay
 from chapters.lab_report import report, write_report
 from chapters.lab_words import line_of, visible, words_of
 from chapters.picture import WIDTH
-from chapters.spacetime import MOST_LANES, draw
+from chapters.spacetime import draw
 from mq.runtime.journal import Event
 from mq.sim import simulation
 from mq.sim.checkers import Anomaly
@@ -420,7 +421,7 @@ def test_hostile_keys_sentences_and_troubles_are_escaped_in_a_report() -> None:
         history.send(name, "t", b"", "a", number)
         history.tell(name, "SEND_OK", number, f"t/{name}/0", number)
     history.keep(HOSTILE[0], [Record(HOSTILE[1], b"", f"t/{HOSTILE[1]}/0", 1)], 9, trouble=HOSTILE[2])
-    found = [Anomaly("lost", f"message {name} is gone", told_ms=1) for name in HOSTILE]
+    found = [Anomaly("lost", f"message {name} is gone") for name in HOSTILE]
     outcome = Outcome(Scenario("mixed"), history, found, trouble="\x1b<b>\nsecond line", notes=list(HOSTILE))
     events = [
         Event(number, "a", "acknowledged", name, (("key", name),)) for number, name in enumerate(HOSTILE)
@@ -438,7 +439,7 @@ def test_long_lists_in_a_report_are_cut_and_say_so() -> None:
         history.send(f"k{number}", "t", b"", "a", number)
         history.tell(f"k{number}", "SEND_OK", number, "t/a/0", number)
     history.keep("a", [], 99)
-    found = [Anomaly("lost", f"message k{number} is gone", told_ms=number) for number in range(60)]
+    found = [Anomaly("lost", f"message k{number} is gone") for number in range(60)]
     tale = tale_of(*[Event(number, "a", "thinks", "", ()) for number in range(60)])
     text = report(Outcome(Scenario("mixed"), history, found), tale)
     assert "lost: and 52 more" in text and "20 more are left out." in text
@@ -566,6 +567,23 @@ def test_what_cannot_be_understood_is_said_in_one_line_with_status_2(
     assert status == 2 and why in said.splitlines()[-1]
     assert said.startswith(("usage:", "lab:")) and "Traceback" not in said
     assert "\x1b" not in said
+
+
+def test_words_of_an_event_leave_out_the_zeros_of_a_files_name() -> None:
+    for path, shown in (("00000000000000032768", "…32768"), ("0" * 20, "…0"), ("topics.json", "topics.json")):
+        synced = Event(1, "a", "synced", "", (("path", f"commitlog/{path}"),))
+        assert words_of(tale_of(synced), 0) == f"a synced commitlog/{shown}"
+        assert path in line_of(synced), "pointing at it shows the whole name"
+
+
+def test_each_line_of_the_journal_in_a_report_wraps_by_itself() -> None:
+    outcome, tale = seen(STORM)
+    tree = ET.fromstring(report(outcome, tale))
+    lines = [line for block in tree.iter(f"{PAGE}pre") for line in block.findall(f"{PAGE}span")]
+    texts = ["".join(line.itertext()) for line in lines]
+    every = {line_of(event) for event in tale.events}
+    assert len(texts) > 20 and all(text in every or text.startswith("… ") for text in texts)
+    assert "pre span{display:block;white-space:pre-wrap" in report(outcome, tale)
 
 
 def test_words_of_an_event_name_machines_instead_of_addresses() -> None:

@@ -1,12 +1,19 @@
 """The lab: stories, verdicts, shrinking, the bounded journal, and the command line."""
 
+import asyncio
+import re
+from pathlib import Path
+
 import pytest
 
+from chapters.lab import main as lab_main
+from chapters.lab_report import write_report
 from mq.commitlog.store import MessageStore
 from mq.routing.broker import Broker
 from mq.routing.namesrv import NameServer
-from mq.sim import simulation
+from mq.sim import loop, simulation
 from mq.sim.__main__ import main
+from mq.sim.checkers import Anomaly
 from mq.sim.history import History
 from mq.sim.lab import Outcome, run, shrink, written_out
 from mq.sim.scenario import Fault, Scenario, ScenarioError
@@ -131,10 +138,74 @@ def test_a_broker_that_does_not_come_back_makes_a_run_fail() -> None:
     assert "broker a does not start again" in outcome.trouble
 
 
+def test_a_report_says_what_befell_each_broker_group_and_what_everybody() -> None:
+    outcome = run("pair-sync seed=1 5000:cut=c>n 6000:kill=as/torn 6500:cut=a>as")
+    assert outcome.befell() == [
+        "befell everybody: partition",
+        "befell a: slave held up, slave's power death",
+    ]
+    assert run("pair-sync seed=1 calm").befell() == []
+
+
+def test_a_crash_that_waits_for_a_disk_call_that_never_comes_befell_nobody() -> None:
+    assert run("lone-sync seed=1 4000:crash=a/power/before/99999").befell() == []
+    assert run("lone-sync seed=1 4000:crash=a/power/before/9").befell() == ["befell a: power death"]
+
+
+def forgets_every_broker(part: Broker | NameServer) -> None:
+    """A NameServer that knows of nobody, whoever registers: whoever waits for a route waits in vain."""
+    if isinstance(part, NameServer):
+        part.tables.route = lambda topic: None  # type: ignore[method-assign]
+
+
+def test_an_event_that_never_comes_is_a_deadlock_with_who_waits_where(tmp_path: Path) -> None:
+    outcome = run("lone-sync seed=1 calm", [forgets_every_broker])
+    first, *waiting = outcome.trouble.splitlines()
+    assert first == (
+        "Deadlock: every NameServer knows every master: waited for in vain for 40 s; these wait:"
+    )
+    assert any(line.startswith("  main on driver at Story.perform (story.py:") for line in waiting)
+    assert outcome.kinds == ("trouble",) and f"trouble: {first}" in outcome.report()
+    write_report(outcome.scenario, tmp_path / "report.html", [forgets_every_broker])
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "It did not come to its end" in page and first in page and waiting[0].strip() in page
+
+
+def test_a_machine_that_waits_for_ever_is_named_with_its_task_and_line_when_the_time_is_up() -> None:
+    def spoil(part: Broker | NameServer) -> None:
+        if isinstance(part, Broker):
+            part.start = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+
+    outcome = run("lone-sync seed=1 calm", [spoil])
+    first, *waiting = outcome.trouble.splitlines()
+    assert first.startswith("TimeoutError: virtual time is up at 1200000.000 ms; these still wait:")
+    assert any(
+        re.match(r"  start a on a at BrokerMember\.open .* > Event\.wait \(", line) for line in waiting
+    )
+
+
+def test_what_calls_itself_for_ever_is_named_in_the_same_words_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spoil(part: Broker | NameServer) -> None:
+        def again() -> None:
+            part.node.call_soon(again)
+
+        if isinstance(part, Broker):
+            part.node.call_later(1_000, again)
+
+    monkeypatch.setattr(loop, "MAX_STEPS_AT_ONE_INSTANT", 1_000)
+    one, other = run("lone-sync seed=1 calm", [spoil]), run("lone-sync seed=1 calm", [spoil])
+    assert one.trouble == other.trouble and " 0x" not in one.trouble
+    assert "passed at 1000.000 ms; next would be <Call at 1.0 of a: " in one.trouble
+    assert "spoil.<locals>.again>; these wait:" in one.trouble and "sender on c at " in one.trouble
+
+
 def test_a_report_has_the_verdict_the_sentences_the_scenario_and_the_command() -> None:
     text = run("lone-async seed=1").report()
     assert text.startswith("ok: ") and "of them missing, which is allowed here" in text
     assert "allowed here: lost: message c-" in text and "lost: and " in text
+    assert text.splitlines()[1:3] == ["  promise: ASYNC_FLUSH, replication NONE", "  befell a: power death"]
     assert text.endswith('replay: python -m mq.sim run "lone-async seed=1 2099:kill=a/power 3599:restart=a"')
 
 
@@ -147,6 +218,21 @@ def test_a_journal_that_is_too_long_is_cut_and_the_report_says_so(monkeypatch: p
     assert outcome.digest == whole.digest
     assert f"its first {outcome.events_forgotten} events are not kept" in outcome.report()
     assert "not kept" not in whole.report()
+
+
+def test_every_reader_of_a_run_that_logged_too_much_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(simulation, "MAX_EVENTS_KEPT", 300)
+    shown = {}
+    for command in ("golden", "replay", "diagram"):
+        assert lab_main([command, "lone-sync seed=1 calm"]) == 0
+        shown[command] = capsys.readouterr().out
+    assert re.match(r"… the oldest \d+ events of this run were not kept\n", shown["golden"])
+    assert re.search(r"its first \d+ events are not kept", shown["replay"])
+    assert re.search(r"its first \d+ events were not kept", shown["diagram"])
+    assert main(["run", "lone-sync seed=1 calm", "--journal"]) == 0
+    assert "the journal was too long: its first " in capsys.readouterr().out
 
 
 def test_the_journals_text_begins_with_a_note_when_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +282,20 @@ def test_shrinking_keeps_exactly_what_the_failure_needs(wanted: tuple[int, ...])
     assert runs <= 80
 
 
+def test_shrinking_does_not_end_at_another_failure_than_it_began_with() -> None:
+    """Without its restart this broker cannot be judged: that is trouble, and not the loss that was seen."""
+    kill, restart = Fault.of(1_000, "kill", "a"), Fault.of(2_000, "restart", "a")
+
+    def again(scenario: Scenario) -> Outcome:
+        if restart not in (scenario.faults or ()):
+            return fake(scenario, True)
+        found = [Anomaly("lost", "message m is gone")] if kill in (scenario.faults or ()) else []
+        return Outcome(scenario, History(), found)
+
+    best, _ = shrink(again(Scenario("mixed", 1, (kill, restart))), again)
+    assert best.scenario.faults == (kill, restart) and best.kinds == ("lost",)
+
+
 def test_shrinking_stops_after_so_many_tries() -> None:
     faults = tuple(Fault.of(number, "kill", "a") for number in range(50))
     best, runs = shrink(
@@ -227,4 +327,4 @@ def test_the_command_lists_stories_faults_and_promises(capsys: pytest.CaptureFix
     assert main(["list"]) == main(["promises"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in STORIES)
-    assert "kill=a/death" in shown and "| SYNC_FLUSH | SYNC_MASTER |" in shown
+    assert "kill=a/death" in shown and "torn  " in shown and "SYNC_FLUSH, SYNC_MASTER |" in shown

@@ -9,7 +9,7 @@ from mq.sim.stories import STORIES, story_of
 
 MACHINES = st.sampled_from(["a", "b", "n1", "broker-a", "c_2"])
 NUMBERS = {"ms": 0, "jitter_ms": 0, "room_bytes": 0, "nth": 1, "calls": 1, "by_ms": -(10**9)}
-WORDS = {"death": ("process", "power"), "when": ("before", "after"), "call": CALLS}
+WORDS = {"death": ("process", "power", "torn"), "when": ("before", "after"), "call": CALLS}
 
 
 @st.composite
@@ -74,7 +74,7 @@ def test_no_faults_means_the_storys_own_and_calm_means_none() -> None:
         ("mixed 1:kil=a", "'1:kil=a': there is no fault 'kil'; did you mean 'kill'?"),
         ("mixed 1:kill=a>b", "'1:kill=a>b': kill needs a machine, such as a, and 'a>b' is none"),
         ("mixed 1:cut=a", "'1:cut=a': cut needs a way, such as a>b or a<>b, and 'a' is none"),
-        ("mixed 1:kill=a/pow", "'1:kill=a/pow': death must be one of process, power, and 'pow' is not"),
+        ("mixed 1:kill=a/pow", "'1:kill=a/pow': death must be one of process, power, torn, and 'pow' is not"),
         ("mixed 1:slow=a", "'1:slow=a': /ms is missing"),
         ("mixed 1:mend=a/2", "'1:mend=a/2' has 1 values behind its target; it takes none"),
         (

@@ -1,19 +1,23 @@
 """Sweeps: a bounded share of the seeds that `make sweep` runs, and the command that runs them."""
 
 import io
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from docs import found
 from mq.sim.lab import run
 from mq.sim.scenario import Scenario
 from mq.sim.stories import story_of
 from tests import sweep
 
-SHARE = {"mixed": range(8), "mixed-pairs": range(5)}
-FOUND = tomllib.loads((Path(__file__).parent / "found.toml").read_text("utf-8"))["found"]
+SHARE = {"mixed": range(8), "mixed-pairs": range(5), "pair-losses": range(8)}
+ROOT = Path(__file__).parent.parent
+DATA = tomllib.loads((ROOT / "tests" / "found.toml").read_text("utf-8"))
+FOUND = [*DATA["found"], *DATA["judged"]]
 
 
 @pytest.mark.parametrize(("name", "seed"), [(name, seed) for name, seeds in SHARE.items() for seed in seeds])
@@ -27,6 +31,28 @@ def test_no_forbidden_anomaly_under_mixed_faults(name: str, seed: int) -> None:
 def test_what_a_sweep_once_found_stays_repaired(row: dict[str, str]) -> None:
     outcome = run(row["scenario"])
     assert not outcome.failed, f"{outcome.report()}\n\nonce before: {row['wrong']}"
+
+
+def test_what_a_hunt_found_names_code_and_a_test_that_are_there() -> None:
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    for row in [*FOUND, *DATA["crash"]]:
+        path, _, symbol = row["where"].partition(": ")
+        assert f"def {symbol.rpartition('.')[2]}(" in (ROOT / path).read_text("utf-8"), row["where"]
+        assert "scenario" in row or f"def {row['test']}(" in tests, row
+
+
+def test_the_page_of_what_was_found_has_every_row_of_its_sources_and_no_broken_table() -> None:
+    page = found.page(ROOT)
+    for row in [*FOUND, *DATA["crash"]]:
+        replay = row.get("scenario") or row["command"]
+        assert f"| {found.words(replay)} | {row['seen']} | {row['wrong']} ({row['where']}) |" in page
+    for name in found.HUNTS:
+        assert len(found.kept(ROOT, name)) > 3
+        for holds, before in found.kept(ROOT, name):
+            assert f"| {holds} | {before} |" in page
+    for table in re.findall(r"(?:^\|.*\n?)+", page, re.M):
+        assert len({line.replace("\\|", "").count("|") for line in table.strip().splitlines()}) == 1, table
+    assert len(re.findall(r"^\|---", page, re.M)) == 3 + len(found.HUNTS)
 
 
 def test_the_seeds_of_a_sweep_meet_every_kind_of_fault() -> None:

@@ -15,17 +15,18 @@ from collections.abc import Sequence
 
 from mq.sim.lab import Outcome, run, shrink
 from mq.sim.promises import table
-from mq.sim.scenario import KINDS, ScenarioError
+from mq.sim.scenario import DEATHS, KINDS, ScenarioError
 from mq.sim.stories import STORIES
 
 
 def listing() -> str:
     """Every story and every kind of fault, a line each."""
-    lines = ["stories:", *[f"  {name:<16}{story.about}" for name, story in STORIES.items()], "faults:"]
+    lines = ["stories:", *[f"  {name:<20}{story.about}" for name, story in STORIES.items()], "faults:"]
     for name, kind in KINDS.items():
         values = "".join(f"/{value.name}" for value in kind.values)
         target = "a" if kind.target.fullmatch("a") else "a>b"
         lines.append(f"  {f'{name}={target}{values}':<34}{kind.about}")
+    lines += ["deaths:", *[f"  {name:<34}{about}" for name, about in DEATHS.items()]]
     return "\n".join(lines)
 
 

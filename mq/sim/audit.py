@@ -42,10 +42,10 @@ def read_log(broker: Broker, history: History) -> tuple[list[Record], str]:
 
 
 async def pull_all(cluster: Cluster, instance: ClientInstance) -> None:
-    """Every queue of every topic, from its first message to its last."""
+    """Every queue of every topic that somebody serves, from its first message to its last."""
     consumer = PullConsumer(instance, AUDIT)
     await instance.add(consumer)
-    for topic in cluster.history.topics:
+    for topic in [topic for topic in cluster.history.topics if serving(cluster, topic)]:
         await instance.routes.refresh(topic)
         for queue in await consumer.fetch_queues(topic):
             name = queue_name(queue)
@@ -65,7 +65,7 @@ def is_drained(cluster: Cluster, reader: Reader) -> bool:
     Without its master a group's slave serves; it may have less than the reader has seen already.
     """
     reached = {queue_name(queue): place for queue, place in reader.next.items()}
-    for member in _serving(cluster).values():
+    for member in serving(cluster, reader.topic).values():
         assert member.current is not None
         for (topic, queue_id), end in member.current.part(QueueStore).queue_ends().items():
             place = reached.get(f"{topic}/{member.group}/{queue_id}", 0)
@@ -74,11 +74,16 @@ def is_drained(cluster: Cluster, reader: Reader) -> bool:
     return True
 
 
-def _serving(cluster: Cluster) -> dict[str, BrokerMember]:
-    """For each group that somebody serves, who: the master, else a slave."""
+def serving(cluster: Cluster, topic: str) -> dict[str, BrokerMember]:
+    """For each group that somebody serves, who: the master, else a slave.
+
+    A slave asks for its master's topics three seconds after it began. One that has outlived its master by
+    then holds the log and serves none of it.
+    """
     found: dict[str, BrokerMember] = {}
     for member in cluster.brokers:
-        if member.is_open and (member.group not in found or not member.is_slave):
+        is_able = member.is_open and member.current is not None and member.current.topics.find(topic)
+        if is_able and (member.group not in found or not member.is_slave):
             found[member.group] = member
     return found
 

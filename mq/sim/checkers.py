@@ -2,7 +2,7 @@
 
 What always holds: a checker looks at the history alone. It reports every instance of its anomaly, each with
 one sentence that names the message, the place and the moment. Whether that instance was allowed is not its
-business: `judge` asks the table of promises, with the faults that befell that broker group.
+business: `judge.py` asks the table of promises.
 
 | anomaly | what it means |
 |---|---|
@@ -23,25 +23,17 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mq.sim.history import History, Read, Record, Sent, View
-from mq.sim.promises import (
-    ANOMALIES,
-    ASYNC_FLUSH_BOUND_MS,
-    LATE_ANSWER_MS,
-    NETWORK_MS,
-    STALE_BOUND_MS,
-    allowed,
-    is_bounded,
-)
+from mq.sim.promises import ANOMALIES, STALE_BOUND_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """One instance: its name, a sentence, and the queue and the acknowledgement that it is about, if any."""
+    """One instance: its name, a sentence, the queue that it is about, and what was lost, if any."""
 
     kind: str
     sentence: str
     queue: str = ""
-    told_ms: float | None = None
+    lost: Sent | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.sentence}"
@@ -334,33 +326,8 @@ CHECKERS: dict[str, Checker] = {
 def examine(history: History) -> list[Anomaly]:
     """Every anomaly, allowed or not, in the order of the vocabulary."""
     found = [Anomaly(kind, what, queue) for kind in ANOMALIES for queue, what in CHECKERS[kind](history)]
-    return _with_times(history, found)
-
-
-def _with_times(history: History, anomalies: list[Anomaly]) -> list[Anomaly]:
-    """Losses know when they had been acknowledged: what is old enough was promised all the same."""
-    times = iter([sent.told_ms for sent in history.missing()])
-    return [
-        replace(anomaly, told_ms=next(times)) if anomaly.kind == "lost" else anomaly for anomaly in anomalies
-    ]
-
-
-def is_allowed(history: History, anomaly: Anomaly) -> bool:
-    """Whether the table of promises allows it, given what befell the broker group that it is about."""
-    group = anomaly.queue.split("/")[1] if anomaly.queue else ""
-    faults = history.faults_of(group)
-    if anomaly.kind not in allowed(history.flush, history.replication, faults):
-        return False
-    if anomaly.told_ms is None or not is_bounded(history.flush, faults):
-        return True
-    deaths = [at_ms for at_ms, where in history.power_deaths if where == group]
-    late_ms = LATE_ANSWER_MS if "delay" in faults else NETWORK_MS  # answers under way are still told
-    return any(-late_ms <= at_ms - anomaly.told_ms <= ASYNC_FLUSH_BOUND_MS for at_ms in deaths)
-
-
-def judge(history: History) -> list[Anomaly]:
-    """Only those that are forbidden."""
-    return [anomaly for anomaly in examine(history) if not is_allowed(history, anomaly)]
+    missing = iter(history.missing())  # the checker of losses names them in this order
+    return [replace(each, lost=next(missing)) if each.kind == "lost" else each for each in found]
 
 
 def _by_reader(history: History) -> dict[tuple[str, str], list[Read]]:

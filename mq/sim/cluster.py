@@ -20,6 +20,7 @@ from mq.routing.broker import Broker
 from mq.routing.client import ClientInstance
 from mq.routing.namesrv import NameServer
 from mq.runtime.errors import MQError
+from mq.sim.befell import befell
 from mq.sim.history import History
 from mq.sim.life import NodeDied
 from mq.sim.link import Link
@@ -52,7 +53,6 @@ class Cluster:
         self.members: dict[str, Member] = {}
         self.troubles: dict[str, Trouble] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self._without_power: dict[str, None] = {}  # brokers that lost their power at some time
         self._destroyed: dict[str, None] = {}
 
     # -- building --------------------------------------------------------------------------------------
@@ -171,22 +171,17 @@ class Cluster:
 
     def kill(self, name: str, death: str = "process") -> None:
         """End the life of a machine. Of a dead process the power can still go."""
+        self._end(name, death)
+        befell(self.history, self.brokers, classes("kill", (death,)), name, (), self.now_ms)
+
+    def _end(self, name: str, death: str) -> None:
         member = self.member(name)
         was_alive = self.is_alive(name)
         self.sim.kill(name, death)
         member.closed()
-        if death == "power" and isinstance(member, BrokerMember):
-            self._power_went(member)
         if was_alive:
             is_told = death == "process" and not self._is_cut_somewhere(name)
             self.history.absent(name, "reset" if is_told else "silence", self.now_ms)
-
-    def _power_went(self, broker: BrokerMember) -> None:
-        self.history.power_deaths.append((self.now_ms, broker.group))
-        self._without_power[broker.name] = None
-        group = {each.name for each in self.brokers if each.group == broker.group}
-        if len(group) > 1 and self._without_power.keys() >= group:
-            self.history.happened("power death of both", broker.group)
 
     def restart(self, name: str) -> "asyncio.Task[None]":
         """A new life, in which the member begins again; the task is done when it has, or has refused."""
@@ -256,8 +251,8 @@ class Cluster:
         self._note("fault" if not why_not else "fault without effect", why_not, fault=str(fault))
         if why_not:
             return
-        if (name := classes(fault.kind, fault.values)) and fault.kind != "crash":
-            self._happened(name, fault)
+        if (name := classes(fault.kind, fault.values)) and fault.kind not in ("kill", "crash"):
+            befell(self.history, self.brokers, name, fault.target, fault.ways, self.now_ms)
         getattr(self, f"_do_{fault.kind}")(fault)
 
     def _why_not(self, fault: Fault) -> str:
@@ -270,11 +265,6 @@ class Cluster:
             return f"{fault.target} is dead already"
         return ""
 
-    def _happened(self, name: str, fault: Fault) -> None:
-        """A broker's fault is its group's alone; any other (network, NameServer, client) is everybody's."""
-        member = self.members.get(fault.target)
-        self.history.happened(name, member.group if isinstance(member, BrokerMember) else "")
-
     def _do_kill(self, fault: Fault) -> None:
         self.kill(fault.target, fault.values[0])
 
@@ -283,7 +273,6 @@ class Cluster:
         platter = self.sim.node(fault.target).machine.platter
 
         def die() -> None:
-            self._happened(f"{death} death", fault)
             platter.plan = None
             self._note("crash point", at=f"{plan.when} {plan.what}", call=plan.call, machine=fault.target)
             self.kill(fault.target, death)
@@ -294,7 +283,7 @@ class Cluster:
         self.restart(fault.target)
 
     def _do_destroy(self, fault: Fault) -> None:
-        self.kill(fault.target, "power")
+        self._end(fault.target, "power")
         self.sim.destroy_disk(fault.target)
         self._destroyed[fault.target] = None
 

@@ -111,8 +111,7 @@ class History:
     views: list[View] = field(default_factory=list)
     absences: list[Absence] = field(default_factory=list)
     nameservers: tuple[str, ...] = ()
-    faults: dict[tuple[str, str], None] = field(default_factory=dict)  # (class, broker group or "")
-    power_deaths: list[tuple[float, str]] = field(default_factory=list)  # when, and of which broker group
+    faults: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # (class, group or ""): when
     torn: int = 0  # records promised to nobody that came back damaged where no checksum looks
     ended_ms: float = 0.0
     _stretches: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -174,9 +173,13 @@ class History:
         if (absence := self.absence(machine)) is not None:
             absence.to_ms = at_ms
 
-    def happened(self, fault: str, group: str = "") -> None:
+    def happened(self, fault: str, group: str = "", at_ms: float = 0.0) -> None:
         """A fault of this class befell a broker group; "": it was not a broker's."""
-        self.faults[fault, group] = None
+        self.faults.setdefault((fault, group), []).append(at_ms)
+
+    def times_of(self, fault: str, group: str) -> list[float]:
+        """When faults of this class befell this group."""
+        return self.faults.get((fault, group), [])
 
     def faults_of(self, group: str) -> tuple[str, ...]:
         """The classes of faults that befell this group, or nobody's in particular; "": all."""
@@ -205,3 +208,18 @@ class History:
         """What was acknowledged and lies on no disk in the end."""
         kept = self.kept()
         return [sent for sent in self.acknowledged() if sent.key not in kept]
+
+    def survivors_behind(self, sent: Sent, at_ms: float) -> list[Sent]:
+        """What lay behind an acknowledged message in its queue at that moment, and is still there.
+
+        Not what was acknowledged before it was sent: that is another past of the queue, on another disk.
+        """
+        kept = self.kept()
+        return [
+            other
+            for other in self.acknowledged()
+            if other.queue == sent.queue
+            and other.queue_offset > sent.queue_offset
+            and sent.sent_ms <= (other.told_ms or 0.0) <= at_ms
+            and other.key in kept
+        ]

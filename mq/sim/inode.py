@@ -4,6 +4,8 @@ What always holds:
 * Synced content survives. A process's death takes nothing at all.
 * Of the unsynced pages (4 KiB) each survives or not by a draw, in any order, in any version it went through
   (the system writes pages back when it likes); one of them may be torn between sectors of 512 bytes.
+* When a tear is asked for, nothing is drawn: all has survived but the second half of what the last page was
+  about to get.
 * An unsynced length may be the old one or any since. So a tail of zeros is possible, and a short file is too.
 
 Real: the page cache of Linux (simplified)
@@ -118,6 +120,26 @@ class Inode:
             length = draw.choice(self.lengths)[1]
         self._restore(pages, length)
         return len(unsynced), kept
+
+    def tear(self) -> int:
+        """The power goes in the middle of the last unsynced write. Returns how many pages tore: 0 or 1.
+
+        The lower half of the sectors that differ on the last page is new, the other half is as it was.
+        """
+        unsynced, pages = sorted(self.dirty), dict(self.safe_pages)
+        for page in unsynced:
+            pages[page] = self.dirty[page][-1][1]
+        torn = 0
+        if unsynced:
+            old = self.safe_pages.get(unsynced[-1], ZEROS)
+            new = pages[unsynced[-1]]
+            sectors = range(0, PAGE_BYTES, SECTOR_BYTES)
+            under_way = [at for at in sectors if old[at : at + SECTOR_BYTES] != new[at : at + SECTOR_BYTES]]
+            if len(under_way) > 1:
+                edge, torn = under_way[len(under_way) // 2], 1
+                pages[unsynced[-1]] = new[:edge] + old[edge:]
+        self._restore(pages, self.length)
+        return torn
 
     def _restore(self, pages: dict[int, bytes], length: int) -> None:
         self.pages = {}

@@ -16,9 +16,10 @@ from mq.routing.broker import Broker
 from mq.routing.namesrv import NameServer
 from mq.runtime.errors import MQError
 from mq.runtime.journal import Event
-from mq.sim.checkers import Anomaly, examine, is_allowed
+from mq.sim.checkers import Anomaly, examine
 from mq.sim.cluster import Cluster
 from mq.sim.history import History
+from mq.sim.judge import is_allowed
 from mq.sim.life import NodeDied
 from mq.sim.loop import Deadlock, Spin
 from mq.sim.scenario import Scenario
@@ -73,11 +74,18 @@ class Outcome:
         missed = f", {len(missing)} of them missing, which is allowed here" if missing else ""
         return f"ok: {len(told)} acknowledged{missed}, {seen} shown to readers"
 
+    def befell(self) -> list[str]:
+        """A line for each broker group that faults befell, and one for what befell everybody."""
+        found: dict[str, list[str]] = {}
+        for fault, group in self.history.faults:
+            found.setdefault(group or "everybody", []).append(fault)
+        return [f"befell {group}: {', '.join(faults)}" for group, faults in found.items()]
+
     def report(self) -> str:
         """The verdict, what was found, the scenario, and the command that replays it."""
         history = self.history
         lines = [self.verdict(), f"  promise: {history.flush}, replication {history.replication}"]
-        lines += [f"  {note}" for note in self.notes]
+        lines += [f"  {line}" for line in (*self.befell(), *self.notes)]
         lines += [f"  {text}" for text in _some(self.anomalies)]
         lines += [f"  trouble: {self.trouble}"] if self.trouble else []
         lines += [f"  allowed here: {text}" for text in _some(self.allowed)]

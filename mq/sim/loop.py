@@ -62,7 +62,8 @@ class Call(asyncio.TimerHandle):
         return self.when_s
 
     def __repr__(self) -> str:
-        return f"<Call at {self.when_s} of {self.life.node}: {self.callback!r}>"
+        name = repr_of(self.callback) if self.callback is not None else "cancelled"
+        return f"<Call at {self.when_s} of {self.life.node}: {name}>"
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):

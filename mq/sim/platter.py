@@ -76,6 +76,11 @@ class Names:
         _fall_back(self.root)
         return unsafe, kept
 
+    def keep_all(self) -> None:
+        """Every unsafe operation is safe now."""
+        self._settle(self.pending)
+        self.pending = []
+
     def _settle(self, operations: list[tuple[Change, ...]]) -> None:
         for operation in operations:
             for directory, name, entry in operation:
@@ -153,10 +158,13 @@ class Platter:
         self.loop.call_at(self._free_at_s, synced, context=WORLD.context)
         return future
 
-    def lose_power(self) -> None:
-        """Keep what was safe and, of the rest, what the draw leaves."""
+    def lose_power(self, is_torn: bool = False) -> None:
+        """Keep what was safe and, of the rest, what the draw leaves; or tear the last page of each file."""
         self._boot += 1
         self._free_at_s = 0.0
+        if is_torn:
+            self._tear()
+            return
         inodes = {id(inode): inode for inode in self.names.inodes()}
         operations, operations_kept = self.names.lose_power(self._draw)
         inodes.update({id(inode): inode for inode in self.names.inodes()})
@@ -168,6 +176,12 @@ class Platter:
             names_unsynced=operations,
             names_kept=operations_kept,
         )
+
+    def _tear(self) -> None:
+        """All names stay."""
+        self.names.keep_all()
+        pages = sum(inode.tear() for inode in self.names.inodes())
+        self.journal.record("power lost", "in the middle of a write", pages_torn=pages)
 
     def find(self, path: str) -> Entry | None:
         """What is at `path`, or None."""

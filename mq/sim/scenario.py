@@ -11,8 +11,8 @@ text once they have been parsed: faults are sorted by time, and what was left ou
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]*")
@@ -34,6 +34,7 @@ class Value:
     name: str
     read: Callable[[str], str]
     default: str | None = None
+    words: Mapping[str, str] = field(default_factory=dict)  # those that may stand there, and what each means
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Kind:
     about: str
 
 
-def _one_of(*words: str) -> Callable[[str], str]:
+def _one_of(words: Iterable[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:
             raise ValueError(f"must be one of {', '.join(words)}")
@@ -63,13 +64,18 @@ def _number(least: int) -> Callable[[str], str]:
     return read
 
 
-DEATH = Value("death", _one_of("process", "power"), "process")
+DEATHS = {
+    "process": "what it has written stays, and its peers are told",
+    "power": "of what was not synced the seed draws what survives; nobody is told",
+    "torn": "power, in the middle of a write: all survives but the second half of each file's last page",
+}
+DEATH = Value("death", _one_of(DEATHS), "process", DEATHS)
 CALLS = ("create", "open", "read_at", "write_at", "set_length", "sync", "sync_directory", "replace", "remove")
 KINDS: dict[str, Kind] = {
     "kill": Kind(NODE_TARGET, (DEATH,), "the process dies, or the machine loses its power"),
     "crash": Kind(
         NODE_TARGET,
-        (DEATH, Value("when", _one_of("before", "after"), "before"), Value("calls", _number(1), "1")),
+        (DEATH, Value("when", _one_of(("before", "after")), "before"), Value("calls", _number(1), "1")),
         "the same just before or after the n-th Disk call from then on",
     ),
     "restart": Kind(NODE_TARGET, (), "a new life on the same disk"),
@@ -86,7 +92,7 @@ KINDS: dict[str, Kind] = {
     "full": Kind(NODE_TARGET, (Value("room_bytes", _number(0), "0"),), "the disk takes so much more"),
     "fail": Kind(
         NODE_TARGET,
-        (Value("call", _one_of(*CALLS), "sync"), Value("nth", _number(1), "1")),
+        (Value("call", _one_of(CALLS), "sync"), Value("nth", _number(1), "1")),
         "the n-th such Disk call fails",
     ),
     "readonly": Kind(NODE_TARGET, (), "nothing on the disk can be changed"),
@@ -139,9 +145,10 @@ class Fault:
 
     @property
     def ways(self) -> list[tuple[str, str]]:
-        """For a fault of the network: (from, to), once or twice."""
+        """For a fault of the network: (from, to), once or twice; for any other, none."""
         matched = LINK_TARGET.fullmatch(self.target)
-        assert matched is not None
+        if matched is None:
+            return []
         one, arrow, other = matched.groups()
         return [(one, other), (other, one)] if arrow == "<>" else [(one, other)]
 

@@ -24,7 +24,7 @@ from mq.sim.platter import CrashPlan
 T = TypeVar("T")
 MAX_EVENTS_KEPT = 200_000
 AFTER_CRASH_MS = 1_000  # how long the others go on after a planned crash, so that what is on its way arrives
-DEATHS = ("process", "power")
+DEATHS = ("process", "power", "torn")
 
 
 class Simulation:
@@ -82,22 +82,24 @@ class Simulation:
     def kill(self, name: str, death: str = "process") -> None:
         """End the node's life. 'process': what it wrote stays, peers see a reset. 'power': neither.
 
-        A machine whose process is dead can still lose its power; other deaths of the dead are nothing.
+        'torn': power, and in the middle of the last write of each file. A machine whose process is dead can
+        still lose its power; other deaths of the dead are nothing.
         """
         if death not in DEATHS:
             raise ValueError(f"death {death!r}: it must be one of {', '.join(DEATHS)}")
         machine, node = self._machines[name], self._nodes[name]
         if node.life.alive:
-            machine.host.journal.record("killed", cause=death, life=node.life.number)
+            how = "process" if death == "process" else "power"
+            machine.host.journal.record("killed", cause=how, life=node.life.number)
             node.life.end()
-            if death == "power":
-                machine.dead_ends = self.network.power_lost(node.life)
-            else:
+            if death == "process":
                 self.network.process_died(node.life)
-        if death == "power" and machine.host.powered:
+            else:
+                machine.dead_ends = self.network.power_lost(node.life)
+        if death != "process" and machine.host.powered:
             machine.host.powered = False
             self.network.power_gone(machine.host)
-            machine.platter.lose_power()
+            machine.platter.lose_power(is_torn=death == "torn")
 
     def destroy_disk(self, name: str) -> None:
         """Fault: the machine loses its power and its disk. A later life finds an empty one."""

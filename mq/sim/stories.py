@@ -10,15 +10,16 @@ from random import Random
 
 from mq.routing.client import ClientInstance
 from mq.runtime.errors import MQError
-from mq.sim.audit import watch_routes
+from mq.sim.audit import keep_disks, watch_routes
 from mq.sim.history import View
 from mq.sim.scenario import Fault, ScenarioError
+from mq.sim.storms import LOAD_ENDS_MS, Losses, Storm
 from mq.sim.story import TOPIC, Stage, Story
 
 CHAPTER, PAIR_CHAPTER = 3, 4
 WATCH_MS = 100
 LOAD_MS = 12_000
-MIXED_MS = 30_000
+LOOKED_AT_MS, LOOK_MS = 12_000, 250
 FLUSHES = ("ASYNC_FLUSH", "SYNC_FLUSH")
 
 # ---------------------------------------------------------------- one broker, and the power
@@ -37,6 +38,30 @@ def _lone(flush: str) -> Story:
 
     name = f"lone-{flush.partition('_')[0].lower()}"
     return Story(name, f"one broker under {flush} loses its power and returns", build, faults, LOAD_MS)
+
+
+def _looked_at() -> Story:
+    """What had vanished and is there again can only be seen by who looks in between."""
+
+    def build(stage: Stage) -> None:
+        stage.cluster.history.flush = "SYNC_FLUSH"
+        stage.cluster.add_namesrv("n")
+        stage.cluster.add_broker("a", CHAPTER, flushDiskType="SYNC_FLUSH")
+        stage.add_load("c", LOOKED_AT_MS // 3, gap_ms=60)
+
+    def faults(draw: Random) -> Sequence[Fault]:
+        at_ms = [LOOKED_AT_MS // 2 + place * 1_000 + draw.randrange(400) for place in range(4)]
+        kinds = ("kill", "restart", "kill", "restart")
+        return [Fault.of(*when) for when in zip(at_ms, kinds, "aaaa", strict=True)]
+
+    async def play(stage: Stage) -> None:
+        while stage.cluster.now_ms < LOOKED_AT_MS:
+            if all(broker.is_open for broker in stage.cluster.brokers):
+                keep_disks(stage.cluster)
+            await asyncio.sleep(LOOK_MS / 1000)
+
+    about = "one broker dies twice when all has been sent, and its disk is looked at all the while"
+    return Story("lone-looked", about, build, faults, LOOKED_AT_MS, play)
 
 
 # ---------------------------------------------------------------- who is in the route?
@@ -170,11 +195,11 @@ def _mixed() -> Story:
         stage.cluster.add_namesrv("n2")
         for name in ("a", "b"):
             stage.cluster.add_broker(name, CHAPTER, flushDiskType=flush)
-        stage.add_load("c1", MIXED_MS)
-        stage.add_load("c2", MIXED_MS)
+        stage.add_load("c1", LOAD_ENDS_MS)
+        stage.add_load("c2", LOAD_ENDS_MS)
 
     about = "two NameServers, two masters, two clients, and whatever the seed draws"
-    return Story("mixed", about, build, lambda draw: Storm(draw).faults(), MIXED_MS)
+    return Story("mixed", about, build, lambda draw: Storm(draw).faults(), LOAD_ENDS_MS)
 
 
 # ---------------------------------------------------------------- a master and its slave
@@ -189,10 +214,10 @@ def _add_pair(stage: Stage, name: str, replication: str, flush: str) -> None:
     )
 
 
-def _pair(replication: str) -> Story:
+def _pair(replication: str, flush: str = "ASYNC_FLUSH") -> Story:
     def build(stage: Stage) -> None:
         history = stage.cluster.history
-        history.flush, history.replication = "ASYNC_FLUSH", replication
+        history.flush, history.replication = flush, replication
         stage.cluster.add_namesrv("n")
         _add_pair(stage, "a", replication, history.flush)
         stage.add_load("c", LOAD_MS, gap_ms=60)
@@ -202,8 +227,9 @@ def _pair(replication: str) -> Story:
         cut_ms = at_ms - draw.randrange(50, 1_500)
         return [Fault.of(cut_ms, "cut", "a>as"), Fault.of(at_ms, "destroy", "a")]
 
-    name = f"pair-{replication.partition('_')[0].lower()}"
-    about = f"{replication} and its slave: first the way between them is lost, then the master's disk"
+    name = f"pair-{replication.partition('_')[0].lower()}{'-flushed' * (flush == 'SYNC_FLUSH')}"
+    what = "first the way between them is lost, then the master's disk"
+    about = f"{replication} and its slave under {flush}: {what}"
     return Story(name, about, build, faults, LOAD_MS)
 
 
@@ -216,107 +242,27 @@ def _mixed_pairs() -> Story:
         stage.cluster.add_namesrv("n2")
         for name in ("a", "b"):
             _add_pair(stage, name, history.replication, history.flush)
-        stage.add_load("c1", MIXED_MS)
-        stage.add_load("c2", MIXED_MS)
+        stage.add_load("c1", LOAD_ENDS_MS)
+        stage.add_load("c2", LOAD_ENDS_MS)
 
     about = "as mixed, and each master has a slave"
     brokers = ("a", "b", "as", "bs")
     return Story(
-        "mixed-pairs", about, build, lambda draw: Storm(draw, brokers, first_ms=4_000).faults(), MIXED_MS
+        "mixed-pairs", about, build, lambda draw: Storm(draw, brokers, first_ms=4_000).faults(), LOAD_ENDS_MS
     )
 
 
-class Storm:
-    """Draws the faults of a mixed run: episodes, each of which begins something and mostly ends it."""
+def _pair_losses() -> Story:
+    def build(stage: Stage) -> None:
+        history = stage.cluster.history
+        history.flush = stage.draw.choice(FLUSHES)
+        history.replication = stage.draw.choice(("ASYNC_MASTER", "SYNC_MASTER"))
+        stage.cluster.add_namesrv("n")
+        _add_pair(stage, "a", history.replication, history.flush)
+        stage.add_load("c", LOAD_ENDS_MS, gap_ms=100)
 
-    def __init__(
-        self,
-        draw: Random,
-        brokers: Sequence[str] = ("a", "b"),
-        others: Sequence[str] = ("n1", "n2", "c1", "c2"),
-        first_ms: int = 1_000,
-    ) -> None:
-        self.draw = draw
-        self.brokers = brokers
-        self.others = others
-        self.first_ms = first_ms
-
-    def faults(self) -> list[Fault]:
-        """One to six episodes."""
-        episodes = [self._death, self._death, self._crash, self._other_death, self._cut, self._cut]
-        episodes += [self._delay, self._reset, self._slow, self._full, self._failing, self._clock]
-        found: list[Fault] = []
-        for _ in range(self.draw.randrange(1, 7)):
-            begin_ms = self.draw.randrange(self.first_ms, MIXED_MS - 3_000)
-            found += self.draw.choice(episodes)(begin_ms)
-        return sorted(found, key=lambda fault: fault.at_ms)
-
-    def _after(self, begin_ms: int, most_ms: int) -> int:
-        return begin_ms + self.draw.randrange(20, most_ms)
-
-    def _broker(self) -> str:
-        return self.draw.choice(self.brokers)
-
-    def _death(self, begin_ms: int) -> list[Fault]:
-        name, death = self._broker(), self.draw.choice(("process", "power"))
-        back_ms = self._after(begin_ms, 8_000)
-        return [Fault.of(begin_ms, "kill", name, death), Fault.of(back_ms, "restart", name)]
-
-    def _crash(self, begin_ms: int) -> list[Fault]:
-        name, death = self._broker(), self.draw.choice(("process", "power"))
-        when, calls = self.draw.choice(("before", "after")), self.draw.randrange(1, 300)
-        back_ms = begin_ms + self.draw.randrange(1_000, 9_000)
-        return [
-            Fault.of(begin_ms, "crash", name, death, when, calls),
-            Fault.of(back_ms, "restart", name),
-        ]
-
-    def _other_death(self, begin_ms: int) -> list[Fault]:
-        name, death = self.draw.choice(self.others), self.draw.choice(("process", "power"))
-        back_ms = self._after(begin_ms, 12_000)
-        return [Fault.of(begin_ms, "kill", name, death), Fault.of(back_ms, "restart", name)]
-
-    def _way(self) -> str:
-        one = self._broker()
-        other = self.draw.choice([name for name in (*self.others, *self.brokers, "*") if name != one])
-        arrow = self.draw.choice((">", "<>", "<>"))
-        return f"{one}{arrow}{other}" if self.draw.random() < 0.5 else f"{other}{arrow}{one}"
-
-    def _cut(self, begin_ms: int) -> list[Fault]:
-        way = self._way()
-        return [Fault.of(begin_ms, "cut", way), Fault.of(self._after(begin_ms, 25_000), "heal", way)]
-
-    def _delay(self, begin_ms: int) -> list[Fault]:
-        way, ms = self._way(), self.draw.choice((5, 50, 400, 2_000))
-        jitter_ms = self.draw.choice((0, ms))
-        return [
-            Fault.of(begin_ms, "delay", way, ms, jitter_ms),
-            Fault.of(self._after(begin_ms, 15_000), "delay", way, 0),
-        ]
-
-    def _reset(self, begin_ms: int) -> list[Fault]:
-        return [Fault.of(begin_ms, "reset", f"{self._broker()}<>{self.draw.choice(self.others)}")]
-
-    def _mended(self, begin_ms: int, kind: str, *values: object) -> list[Fault]:
-        name = self._broker()
-        mended = Fault.of(self._after(begin_ms, 10_000), "mend", name)
-        return [Fault.of(begin_ms, kind, name, *values), mended]
-
-    def _slow(self, begin_ms: int) -> list[Fault]:
-        return self._mended(begin_ms, "slow", self.draw.choice((5, 100, 1_000, 6_000)))
-
-    def _full(self, begin_ms: int) -> list[Fault]:
-        if self.draw.random() < 0.2:
-            return self._mended(begin_ms, "readonly")
-        return self._mended(begin_ms, "full", self.draw.choice((0, 1_000, 20_000)))
-
-    def _failing(self, begin_ms: int) -> list[Fault]:
-        calls = ("sync", "sync", "write_at", "create", "set_length", "replace", "sync_directory", "read_at")
-        return self._mended(begin_ms, "fail", self.draw.choice(calls), self.draw.randrange(1, 6))
-
-    def _clock(self, begin_ms: int) -> list[Fault]:
-        by_ms = self.draw.choice((-3_600_000, -500, 700, 86_400_000))
-        return [Fault.of(begin_ms, "clock", self._broker(), by_ms)]
+    about = "a master and its slave, and only what can cost a copy: power, torn pages, disks, the way between"
+    return Story("pair-losses", about, build, lambda draw: Losses(draw).faults(), LOAD_ENDS_MS)
 
 
 STORIES: dict[str, Story] = {
@@ -324,6 +270,7 @@ STORIES: dict[str, Story] = {
     for story in (
         _lone("ASYNC_FLUSH"),
         _lone("SYNC_FLUSH"),
+        _looked_at(),
         _expiry("expiry-reset", "a broker's process dies: its peers are told", "reset", 120_000),
         _expiry("expiry-silence", "a broker is cut off from everyone: nobody is told", "silence", 250_000),
         _split_view(),
@@ -331,6 +278,9 @@ STORIES: dict[str, Story] = {
         _mixed(),
         _pair("ASYNC_MASTER"),
         _pair("SYNC_MASTER"),
+        _pair("ASYNC_MASTER", "SYNC_FLUSH"),
+        _pair("SYNC_MASTER", "SYNC_FLUSH"),
+        _pair_losses(),
         _mixed_pairs(),
     )
 }
