@@ -176,7 +176,8 @@ def plant_checkpoint_before_the_sync(patch: pytest.MonkeyPatch) -> None:
 
 
 def plant_topics_written_later(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(TopicConfigs, "writing", property(lambda topics: None))
+    never = property(lambda topics: None, lambda topics, task: None)
+    patch.setattr(TopicConfigs, "writing", never, raising=False)
 
 
 def plant_tables_written_in_place(patch: pytest.MonkeyPatch) -> None:
