@@ -305,3 +305,24 @@ def test_a_disk_that_refuses_stops_the_index_and_not_the_store(monkeypatch: pyte
         monkeypatch.undo()
         assert heard == ["index not written"]
         assert flushed(sim, index) is None, "keys are missing, so nothing can be called durable"
+
+
+def test_between_thorough_flushes_entries_are_written_and_slots_wait() -> None:
+    """Keys fall into slots at random: to write their pages each second would cost more than to fill them."""
+    with Simulation() as sim:
+        node, log = sim.node("broker"), PaperLog()
+        index = index_on(node, slots=5_000, entries=5_000)
+        for number in range(500):
+            log.put(keys=f"k{number}", store_ms=10_000 + number)
+        index.dispatch(log.requests)
+        assert sim.run(lambda: index.flush(False)) is None, "nothing of it may count as durable"
+        [file] = index.files
+        assert file.waiting_bytes == 0 and file.is_dirty
+        [on_disk] = contents(node.disk)
+        slots, entries = on_disk[40 : 40 + 4 * 5_000], on_disk[40 + 4 * 5_000 :]
+        assert on_disk[:40] == bytes(40) and not any(slots), "no chain may lead to what is not all there"
+        assert len(entries.rstrip(b"\0")) > 490 * 20
+        assert index.query("flights", "k7", 9, *ALWAYS).physical_offsets == [log.requests[7].physical_offset]
+        flushed(sim, index)
+        [on_disk] = contents(node.disk)
+        assert int.from_bytes(on_disk[36:40], "big") == 501 and any(on_disk[40 : 40 + 4 * 5_000])

@@ -102,7 +102,7 @@ class IndexService:
                     fresh += 1
             self._put(self._hashes.entries_of(requests[fresh:] if fresh else requests))
             if self.files and self.files[-1].waiting_bytes > MAX_WAITING_BYTES:
-                self.files[-1].write()
+                self.files[-1].write_entries()
         except OSError as error:
             self._is_broken = True
             self.node.journal.complain("index not written", error=str(error))
@@ -223,9 +223,11 @@ class IndexService:
         """Write what is worth it; `thorough`: everything, and sync. Returns as `QueueStore.flush` does."""
         dispatched_ms = self._dispatched_ms
         for file in list(self.files):
-            if file.is_dirty and (thorough or file.waiting_bytes >= 2 * PAGE_BYTES):
+            if file.is_dirty and thorough:
                 file.write()
                 await self.node.sleep_ms(0)
+            elif file.waiting_bytes >= 2 * PAGE_BYTES:
+                file.write_entries()
         if not thorough or self._is_broken:
             return None
         try:

@@ -161,13 +161,21 @@ class IndexFile:
         """Whether the two spans of time touch."""
         return begin_ms <= self.end_timestamp_ms and end_ms >= self.begin_timestamp_ms
 
-    def write(self) -> None:
-        """Hand what waits to the page cache: entries, then slots, then the header. Raises OSError."""
-        file = self._open()
+    def write_entries(self) -> None:
+        """Hand the entries that wait to the page cache. On disk, no slot leads to them before `write`.
+
+        Nobody minds: a file that was not closed cleanly is made again. And keys fall into slots at random, so
+        in a second they change most of the 20 MB. Raises OSError.
+        """
         if self._tail:
-            file.write_at(self._entry_position(self._tail_count), bytes(self._tail))
+            self._open().write_at(self._entry_position(self._tail_count), bytes(self._tail))
             self._tail_count += len(self._tail) // ENTRY.size
             self._tail.clear()
+
+    def write(self) -> None:
+        """Hand all that waits to the page cache: entries, then slots, then the header. Raises OSError."""
+        self.write_entries()
+        file = self._open()
         for number in self._dirty_pages:
             file.write_at(HEADER.size + number * PAGE_BYTES, _big_endian(self._pages[number]))
         self._dirty_pages.clear()
