@@ -176,6 +176,23 @@ def test_a_new_slave_has_no_history_so_what_is_left_of_it_may_lie_behind_a_loss(
     assert not is_defect("SYNC_FLUSH", "SYNC_MASTER", destroyed, (DISK, 5), lost=(0, 1))
 
 
+def test_a_copy_whose_properties_the_power_zeroed_is_a_hole_only_there_and_only_by_that() -> None:
+    """The slave takes such a record for whole, so its master never sends it again."""
+
+    def is_forbidden(*torn: int, by: str = BOTH, master: str = DISK) -> bool:
+        history = history_of("SYNC_FLUSH", "ASYNC_MASTER", lost=(2,))
+        history.torn = [(QUEUE, number) for number in torn]
+        history.happened(by, "a", TOLD_MS + 1)
+        history.happened(master, "a", TOLD_MS + 5)
+        return bool(judge(history))
+
+    assert not is_forbidden(2)
+    assert is_forbidden(), "nothing was torn"
+    assert is_forbidden(3), "another record was"
+    assert is_forbidden(2, by="slave's process death"), "a process that dies tears nothing"
+    assert is_forbidden(2, master="process death"), "the master still has it"
+
+
 # ---------------------------------------------------------------- the table as a whole
 
 

@@ -12,7 +12,7 @@ from mq.consumequeue.store import QueueStore
 from mq.routing.broker import Broker
 from mq.routing.client import ClientInstance
 from mq.routing.route import TopicRouteData
-from mq.sim.actors import Reader, queue_name, records_of
+from mq.sim.actors import Reader, is_torn, queue_name, records_of
 from mq.sim.cluster import Cluster
 from mq.sim.history import History, Record
 from mq.sim.members import BrokerMember, Member
@@ -35,8 +35,10 @@ def read_log(broker: Broker, history: History) -> tuple[list[Record], str]:
     log = broker.part(MessageStore).log
     reader = LogReader(log, log.min_offset, log.written_to)
     found = [record for record in reader if record.topic in history.topics]
-    records = records_of(found, broker.config.broker_name, history)
-    history.torn += len(found) - len(records)
+    name = broker.config.broker_name
+    records = records_of(found, name, history)
+    torn = [record for record in found if is_torn(record, history)]
+    history.torn += [(f"{one.topic}/{name}/{one.queue_id}", one.queue_offset) for one in torn]
     trouble = f"it ends at {log.written_to}, and at {reader.position}: {reader.reason}"
     return records, "" if reader.position == log.written_to else trouble
 

@@ -112,7 +112,8 @@ class History:
     absences: list[Absence] = field(default_factory=list)
     nameservers: tuple[str, ...] = ()
     faults: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # (class, group or ""): when
-    torn: int = 0  # records promised to nobody that came back damaged where no checksum looks
+    torn: list[tuple[str, int]] = field(default_factory=list)
+    """Records, by queue and queue offset, that a loss of power damaged where no checksum looks."""
     ended_ms: float = 0.0
     _stretches: dict[tuple[str, str], int] = field(default_factory=dict)
 

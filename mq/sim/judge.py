@@ -2,7 +2,7 @@
 
 What always holds: the table of promises is asked with the faults that befell the broker group in question. A
 loss is held against their times, too: both copies must have gone in ways that the table knows, at no greater
-age than it says, and nothing that lay behind the lost message may still be there.
+age than it says, and nothing that lay behind the lost message may still be there, but for two kinds of hole.
 """
 
 from math import inf
@@ -33,7 +33,7 @@ def _went(history: History, sent: Sent, group: str, master: Way, slave: Way) -> 
     """Whether both copies of a message can have gone so, and with them all that lay behind it."""
     return any(
         _fits_slave(history, sent, group, slave, ended_ms)
-        and (_forgets_history(history, group) or not history.survivors_behind(sent, ended_ms))
+        and (_may_leave_a_hole(history, sent, group) or not history.survivors_behind(sent, ended_ms))
         for ended_ms in _ends(history, sent, group, master)
     )
 
@@ -57,6 +57,13 @@ def _fits_slave(history: History, sent: Sent, group: str, way: Way, ended_ms: fl
     return not way.faults or bool(_ends(history, sent, group, way))
 
 
-def _forgets_history(history: History, group: str) -> bool:
-    """A slave with an empty disk begins with its master's last file, and lacks what lay before that."""
-    return bool(history.times_of("slave's disk destroyed", group))
+def _may_leave_a_hole(history: History, sent: Sent, group: str) -> bool:
+    """Whether a slave can lack a message and have what lay behind it.
+
+    With an empty disk it begins with its master's last file, and lacks what lay before that. And a loss of
+    power can put zeros into a record's properties, where no checksum looks: it says that it has the record,
+    so its master never sends it again.
+    """
+    is_torn = (sent.queue, sent.queue_offset) in history.torn
+    torn_by = history.times_of("slave's power death", group) if is_torn else []
+    return bool(torn_by or history.times_of("slave's disk destroyed", group))

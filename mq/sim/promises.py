@@ -6,7 +6,8 @@ may show more, and never less.
 
 An acknowledged message may be *lost* only when every copy that was promised is gone: the master's (`MASTERS`)
 and the slave's (`SLAVES`). Each of these rows says by which faults a copy goes, and how old what goes with it
-can be. What a log loses is its end: nothing that was acknowledged behind a lost message is still there.
+can be. What a log loses is its end: nothing that was acknowledged behind a lost message is still there (a
+slave's copy may have two kinds of hole, see `mq/sim/judge.py`).
 
 Acknowledged means SEND_OK. FLUSH_DISK_TIMEOUT, FLUSH_SLAVE_TIMEOUT and SLAVE_NOT_AVAILABLE promise nothing,
 and SYNC_MASTER acknowledges a copy that the slave has *received*, not one that it has synced.
@@ -179,7 +180,8 @@ def table() -> str:
         cells = [_cell(flush, name, faults) for flush in FLUSHES for name in REPLICATIONS]
         lines.append(f"| {' + '.join(faults)} | {' | '.join(cells)} |")
     return "\n".join([
-        "What may be lost of what was acknowledged: always the log's end. Any other fault costs nothing.",
+        "What may be lost of what was acknowledged: the log's end, but for two kinds of hole in a slave's copy "
+        "(mq/sim/judge.py). Any other fault costs nothing.",
         "",
         *lines,
         "",
