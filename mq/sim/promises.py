@@ -180,7 +180,7 @@ def table() -> str:
         cells = [_cell(flush, name, faults) for flush in FLUSHES for name in REPLICATIONS]
         lines.append(f"| {' + '.join(faults)} | {' | '.join(cells)} |")
     return "\n".join([
-        "What may be lost of what was acknowledged: the log's end, but for two kinds of hole in a slave's copy "
+        "What may be lost of what was acknowledged: the log's end, and of a slave's copy two kinds of hole "
         "(mq/sim/judge.py). Any other fault costs nothing.",
         "",
         *lines,
