@@ -294,6 +294,9 @@ def _index(path: str, file: File, say: Say, limit: int, start: int | None) -> in
     if not 0 <= next_entry <= capacity or used_slots > slots or begin_ms > end_ms > 0:
         say("DAMAGED in its head: these numbers do not fit together")
         return 1
+    if not next_entry:
+        say("  a broker that runs writes head and slots each 60 s, and when it stops")
+        return 0
     say("     entry  hash of topic#key    slot  record at  second  entry before it in the slot")
     damages, first = 0, max(start or 1, 1)
     for number in range(first, next_entry):

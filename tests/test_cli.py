@@ -508,6 +508,14 @@ def test_an_index_file_is_shown_with_its_chains(tmp_path: Path) -> None:
     assert told(path)[1][-1] == "DAMAGED at entry 2: it points to 240, and to entry 9"
 
 
+def test_an_index_file_whose_head_is_still_to_come_says_when_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "20130101050000000"
+    path.write_bytes(bytes(880))
+    damages, said = told(path)
+    assert damages == 0
+    assert said[-1].strip() == "a broker that runs writes head and slots each 60 s, and when it stops"
+
+
 def test_a_checkpoint_and_a_table_are_shown(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.write_bytes((1_357_000_000_001).to_bytes(8, "big") + bytes(4088))
