@@ -29,7 +29,7 @@ WINDOWS = (64, 256)
 BATCH, BATCH_WINDOW = 64, 8
 CURVE = (1, 64, 1_024)  # and the most queues of the settings
 REAL = f"real RocketMQ {VERSION}"
-REAL_WARM_UPS = 4  # its JVM compiles what is hot, and is not hot at once
+WARM_UPS = 4  # of both, where the real one stands beside ours: a JVM compiles, ours remembers what it needs
 LEAN = "lean client, one connection"
 READS = {"bytes": "bytes counted", "records": "decoded", "properties": "decoded, with properties"}
 NO_INDEX = {"messageIndexEnable": "false"}
@@ -80,10 +80,12 @@ def send(settings: Settings) -> Iterator[Sequence[Case]]:
                 Case(floor, "round trips/s", f"{how}; answered by nothing", partial(_sample, echoed))
             )
             rival = f"{REAL}, window {window}" if real else floor
-            cases.append(Case(f"our broker, window {window}", "sends/s", how, partial(_sample, job), rival))
+            warm_ups = WARM_UPS if real else 1
+            ours = Case(f"our broker, window {window}", "sends/s", how, partial(_sample, job), rival)
+            cases.append(replace(ours, warm_ups=warm_ups))
             if real:
                 job = LoadJob(real, 0, window=window)
-                cases.append(Case(rival, "sends/s", how, partial(_sample, job), warm_ups=REAL_WARM_UPS))
+                cases.append(Case(rival, "sends/s", how, partial(_sample, job), warm_ups=warm_ups))
         how = f"the project's own Producer, {WINDOWS[-1]} tasks that each await their send, body 100 B"
         own = OwnJob(namesrv, 0, window=WINDOWS[-1])
         cases.append(Case("our broker, our Producer", "sends/s", how, partial(_sample, own)))
@@ -100,13 +102,14 @@ def batch(settings: Settings) -> Iterator[Sequence[Case]]:
             our_broker(settings.scratch, namesrv, "brokerName=plain", "messageIndexEnable=false")
         )
 
-        def case(name: str, at: str, beside: str = "", warm_ups: int = 1) -> Case:
+        def case(name: str, at: str, beside: str = "") -> Case:
             job = LoadJob(at, 0, window=BATCH_WINDOW, batch=BATCH)
+            warm_ups = WARM_UPS if real else 1
             return Case(name, "messages/s", how, partial(_sample, job), beside, warm_ups=warm_ups)
 
         rival = f"{REAL}, with index" if real else ""
         cases = [case("our broker, no index", plain), case("our broker, with index", address, rival)]
-        yield [*cases, case(rival, real, warm_ups=REAL_WARM_UPS)] if real else cases
+        yield [*cases, case(rival, real)] if real else cases
 
 
 @contextmanager
@@ -118,8 +121,9 @@ def pull(settings: Settings) -> Iterator[Sequence[Case]]:
         for at in filter(None, (address, real)):
             child(LoadJob(at, settings.enough(100_000), batch=BATCH, window=BATCH_WINDOW))
 
-        def case(name: str, at: str, reads: str, beside: str = "", warm_ups: int = 1) -> Case:
+        def case(name: str, at: str, reads: str, beside: str = "") -> Case:
             job = LoadJob(at, 0, "pull", reads=reads)
+            warm_ups = WARM_UPS if real else 1
             return Case(name, "messages/s", how, partial(_sample, job), beside, warm_ups=warm_ups)
 
         cases = []
@@ -127,7 +131,7 @@ def pull(settings: Settings) -> Iterator[Sequence[Case]]:
             rival = f"{REAL}, {words}" if real else ""
             cases.append(case(f"our broker, {words}", address, reads, rival))
             if real:
-                cases.append(case(rival, real, reads, warm_ups=REAL_WARM_UPS))
+                cases.append(case(rival, real, reads))
         how_own = "the project's own PullConsumer, one pull of 32 messages for each queue under way"
         job = OwnJob(namesrv, 0, "pull")
         yield [*cases, Case("our broker, our PullConsumer", "messages/s", how_own, partial(_sample, job))]
