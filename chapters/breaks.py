@@ -7,6 +7,7 @@ What went wrong has one of ten names, the same ones everywhere in the book. Thre
 of them: everything arrives, and far too much is done for it. They are called waste.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from random import Random
@@ -372,6 +373,16 @@ def show(number: int) -> None:
 
 def main(options: list[str]) -> int:
     """Run the toy, or break it: `--list`, `--break N`. Returns the exit status, 2 for any other option."""
+    try:
+        status = _run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(options: list[str]) -> int:
     match options:
         case []:
             toy.main()

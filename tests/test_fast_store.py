@@ -278,6 +278,17 @@ def test_keys_that_share_their_beginning_are_hashed_by_two_look_ups() -> None:
     assert (len(hashes._heads["T"]), len(hashes._tails)) == (1, 900)
 
 
+def test_what_is_remembered_of_keys_is_bounded_over_all_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mq.consumequeue.fastindex.MAX_HEADS", 4)
+    monkeypatch.setattr("mq.consumequeue.fastindex.MAX_TAILS", 5)
+    hashes = KeyHashes()
+    for number in range(60):
+        topic, key = f"T{number % 3}", f"{number:03}-{number:03}"
+        assert remembered(hashes, topic, key) == [hash_of_key(topic, key)]
+        heads = sum(len(each) for each in hashes._heads.values())
+        assert heads == hashes._heads_count <= 4 and len(hashes._tails) <= 5
+
+
 @given(st.lists(REQUESTS, max_size=12))
 @settings(max_examples=100)
 def test_the_entries_of_a_batch_are_those_of_its_messages(rows: list[Any]) -> None:

@@ -320,3 +320,14 @@ def test_the_three_files_import_the_standard_library_alone() -> None:
         modules |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
         tops = {module.partition(".")[0] for module in modules}
         assert tops - sys.stdlib_module_names == {"chapters"} - ({"chapters"} if name == "story" else set())
+
+
+@pytest.mark.parametrize("options", [[], ["--list"], ["--break", "3"]])
+def test_a_reader_that_has_seen_enough_ends_the_toy_without_a_traceback(options: list[str]) -> None:
+    """`python3 -m chapters.toy | head -1`, where each line leaves at once."""
+    command = [sys.executable, "-u", "-m", "chapters.toy", *options]
+    reader, writer = os.pipe()
+    os.close(reader)  # before anything is written, so that the first line meets nobody
+    ran = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (141, b"")

@@ -68,7 +68,8 @@ class KeyHashes:
                 self._heads_count = 0
             if len(self._tails) >= MAX_TAILS:
                 self._tails.clear()
-            self._heads_count += 1  # one too many for a head that is known, whose tail is new
-            self._heads.setdefault(topic, {})[head] = hash_on(0, f"{topic}#{head}") * POWERS[TAIL]
+            heads = self._heads.setdefault(topic, {})
+            self._heads_count += head not in heads
+            heads[head] = hash_on(0, f"{topic}#{head}") * POWERS[TAIL]
             self._tails[tail] = hash_on(0, tail)
         return hash_of_key(topic, key)
