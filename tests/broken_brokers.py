@@ -55,6 +55,12 @@ def mistake(scenario: str, kind: str, says: str) -> Callable[[Callable[..., None
     return register
 
 
+def called(name: str) -> Mistake:
+    """The mistake of this name."""
+    (found,) = [mistake for mistake in MISTAKES if mistake.name == name]
+    return found
+
+
 def instead(owner: object, name: str, wrong: Callable[..., object]) -> None:
     """Put another function in the place of a method of this one object."""
     setattr(owner, name, wrong)

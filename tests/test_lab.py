@@ -31,7 +31,7 @@ from mq.sim.lab import Outcome, run
 from mq.sim.scenario import Scenario
 from mq.sim.simulation import golden_text
 from mq.sim.stories import STORIES
-from tests.broken_brokers import MISTAKES
+from tests.broken_brokers import called
 
 ROOT = Path(__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
@@ -372,7 +372,7 @@ def test_a_replay_prints_no_character_that_a_terminal_would_obey() -> None:
 
 @pytest.mark.parametrize("name", ["acknowledges_before_it_syncs", "stores_twice", "invents_a_record"])
 def test_the_report_of_a_broken_broker_names_the_anomaly_and_shows_where(name: str, tmp_path: Path) -> None:
-    (mistake,) = [mistake for mistake in MISTAKES if mistake.name == name]
+    mistake = called(name)
     path = tmp_path / "new" / "report.html"
     first = f"{mistake.scenario.removesuffix(' calm')} 9000:clock=a/5"
     outcome = write_report(mistake.scenario, path, [mistake.plant], first)
@@ -526,7 +526,7 @@ def test_the_replay_command_steps_by_what_it_is_answered(capsys: pytest.CaptureF
 def test_a_run_that_fails_makes_status_1_and_its_report_is_that_of_the_shrunk_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (mistake,) = [mistake for mistake in MISTAKES if mistake.name == "acknowledges_before_it_syncs"]
+    mistake = called("acknowledges_before_it_syncs")
     monkeypatch.setattr(lab, "observe", lambda scenario: observe(scenario, [mistake.plant]))
     monkeypatch.setattr(lab, "rerun", lambda scenario: run(scenario, [mistake.plant]))
     path, noisy = (

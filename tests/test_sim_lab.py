@@ -8,7 +8,6 @@ import pytest
 
 from chapters.lab import main as lab_main
 from chapters.lab_report import write_report
-from mq.commitlog.store import MessageStore
 from mq.routing.broker import Broker
 from mq.routing.namesrv import NameServer
 from mq.sim import loop, simulation
@@ -18,6 +17,7 @@ from mq.sim.history import History
 from mq.sim.lab import Outcome, run, shrink, written_out
 from mq.sim.scenario import Fault, Scenario, ScenarioError
 from mq.sim.stories import STORIES
+from tests.broken_brokers import called
 
 
 def gone_after_s(outcome: Outcome, who: str, broker: str = "a") -> float:
@@ -247,10 +247,8 @@ def test_the_journals_text_begins_with_a_note_when_it_was_cut(monkeypatch: pytes
 # ---------------------------------------------------------------- shrinking
 
 
-def acknowledges_unsynced(part: Broker | NameServer) -> None:
-    """A broker that answers under SYNC_FLUSH before the sync."""
-    if isinstance(part, Broker):
-        part.part(MessageStore).acknowledgers.clear()
+acknowledges_unsynced = called("acknowledges_before_it_syncs").plant
+"""A broker that answers under SYNC_FLUSH before the sync."""
 
 
 def test_a_failing_scenario_is_shrunk_to_the_faults_that_matter_with_their_times() -> None:

@@ -3,13 +3,11 @@
 import pytest
 
 from chapters.lab_journal import DARK, observe
-from mq.routing.broker import Broker
-from mq.routing.namesrv import NameServer
 from mq.sim.inode import SECTOR_BYTES
 from mq.sim.lab import Outcome, run, shrink
 from mq.sim.scenario import Scenario
 from mq.sim.simulation import Simulation
-from tests.broken_brokers import acknowledges_before_it_syncs
+from tests.broken_brokers import called
 
 PAGE = 4096
 CALLS = range(1, 17)
@@ -113,12 +111,8 @@ def test_a_process_that_is_dead_already_can_still_lose_its_power_so() -> None:
     assert tale.events[lost].cause == "in the middle of a write" and tale.state("a", lost) == DARK
 
 
-def spoil(part: Broker | NameServer) -> None:
-    if isinstance(part, Broker):
-        acknowledges_before_it_syncs(part)
-
-
 def test_a_torn_page_finds_an_acknowledgement_that_came_too_early_and_is_shrunk_like_any_fault() -> None:
+    spoil = called("acknowledges_before_it_syncs").plant
     noisy = (
         "lone-sync seed=1 3000:delay=a<>c/5 3400:clock=a/700 3500:slow=a/400 4000:kill=a/torn 5500:restart=a "
         "6000:mend=a"
